@@ -1,0 +1,72 @@
+// Vector accesses: N elements moved by one load or store of N·sizeof(T) bytes (2, 4, 8 or 16) on both machines.
+// The address must be a multiple of that size: variants that use N > 1 ask for it on the host.
+#pragma once
+#include "include/bf16.cuh"
+
+// The machine's own word of so many bytes; what makes an access a single one.
+template <int BYTES>
+struct Word;
+#if defined(GRIFFIN_EMULATOR)
+template <> struct Word<2> { typedef u16 type __attribute__((may_alias)); };
+template <> struct Word<4> { typedef u32 type __attribute__((may_alias)); };
+template <> struct Word<8> { typedef u64 type __attribute__((may_alias)); };
+template <> struct Word<16> { typedef u32 type __attribute__((vector_size(16), may_alias)); };
+#else
+template <> struct Word<2> { using type = u16; };
+template <> struct Word<4> { using type = u32; };
+template <> struct Word<8> { using type = uint2; };
+template <> struct Word<16> { using type = uint4; };
+#endif
+
+template <typename T, int N>
+struct alignas(sizeof(T) * N) Vec {
+    T v[N];
+    GK_DEVICE T& operator[](int i) { return v[i]; }
+    GK_DEVICE const T& operator[](int i) const { return v[i]; }
+};
+
+// Elements of T in one 16-byte access: 8 of bf16, 4 of f32.
+template <typename T>
+constexpr int VEC16 = 16 / static_cast<int>(sizeof(T));
+
+template <int N, typename T>
+GK_DEVICE Vec<T, N> load_vec(const T* p) {
+    using W = typename Word<static_cast<int>(sizeof(T)) * N>::type;
+    union { W word; Vec<T, N> vec; } u;
+    u.word = *reinterpret_cast<const W*>(p);
+    return u.vec;
+}
+
+template <int N, typename T>
+GK_DEVICE void store_vec(T* p, const Vec<T, N>& x) {
+    using W = typename Word<static_cast<int>(sizeof(T)) * N>::type;
+    union { W word; Vec<T, N> vec; } u;
+    u.vec = x;
+    *reinterpret_cast<W*>(p) = u.word;
+}
+
+// One vector load, widened to f32.
+template <int N, typename T>
+GK_DEVICE void load_floats(const T* p, f32 (&out)[N]) {
+    const Vec<T, N> x = load_vec<N>(p);
+    #pragma unroll
+    for (int i = 0; i < N; ++i) out[i] = to_float(x.v[i]);
+}
+
+// One rounding per element, one vector store.
+template <int N, typename T>
+GK_DEVICE void store_floats(T* p, const f32 (&x)[N]) {
+    Vec<T, N> y;
+    #pragma unroll
+    for (int i = 0; i < N; ++i) y.v[i] = from_float<T>(x[i]);
+    store_vec<N>(p, y);
+}
+
+// N equal values through one vector store: what padding rows get.
+template <int N, typename T>
+GK_DEVICE void store_fill(T* p, f32 value) {
+    Vec<T, N> y;
+    #pragma unroll
+    for (int i = 0; i < N; ++i) y.v[i] = from_float<T>(value);
+    store_vec<N>(p, y);
+}
