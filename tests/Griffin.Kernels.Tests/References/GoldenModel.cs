@@ -1,6 +1,4 @@
 using System.Text.Json;
-using Griffin.Kernels.Tests.Kit;
-
 namespace Griffin.Kernels.Tests.References;
 
 /// <summary>The small model of the specification's Appendix A: its generated weights, inputs and configuration.</summary>

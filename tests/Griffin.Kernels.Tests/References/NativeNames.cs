@@ -1,5 +1,3 @@
-using Griffin.Kernels.Tests.Kit;
-
 namespace Griffin.Kernels.Tests.References;
 
 /// <summary>Tensors from the native names and layouts to the Hugging Face ones.</summary>

@@ -1,6 +1,4 @@
 using System.Globalization;
-using Griffin.Kernels.Tests.Kit;
-
 namespace Griffin.Kernels.Tests.References;
 
 /// <summary>Everything about a model that its tensors do not tell.</summary>
