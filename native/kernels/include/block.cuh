@@ -7,7 +7,7 @@
 #if defined(GRIFFIN_EMULATOR)
 template <typename Op, typename T, int N>
 void block_reduce_step(void* const* threads, int count) {
-    T total[N];
+    T total[N] = {};
     for (int first = 0; first < count; first += 32) {
         warp_reduce_step<Op, 32, T, N>(threads + first, FULL_WARP);
         const T* part = static_cast<WarpValues<T, N>*>(threads[first])->v;

@@ -45,28 +45,40 @@ GK_DEVICE void store_vec(T* p, const Vec<T, N>& x) {
     *reinterpret_cast<W*>(p) = u.word;
 }
 
-// One vector load, widened to f32.
+// Elements that one access of at most 16 bytes can move, of N: more (f32 beside bf16) go in several accesses.
+template <typename T, int N>
+constexpr int PIECE = N < VEC16<T> ? N : VEC16<T>;
+
+// Vector loads, widened to f32.
 template <int N, typename T>
 GK_DEVICE void load_floats(const T* p, f32 (&out)[N]) {
-    const Vec<T, N> x = load_vec<N>(p);
+    constexpr int M = PIECE<T, N>;
     #pragma unroll
-    for (int i = 0; i < N; ++i) out[i] = to_float(x.v[i]);
+    for (int first = 0; first < N; first += M) {
+        const Vec<T, M> x = load_vec<M>(p + first);
+        #pragma unroll
+        for (int i = 0; i < M; ++i) out[first + i] = to_float(x.v[i]);
+    }
 }
 
-// One rounding per element, one vector store.
+// One rounding per element, vector stores.
 template <int N, typename T>
 GK_DEVICE void store_floats(T* p, const f32 (&x)[N]) {
-    Vec<T, N> y;
+    constexpr int M = PIECE<T, N>;
     #pragma unroll
-    for (int i = 0; i < N; ++i) y.v[i] = from_float<T>(x[i]);
-    store_vec<N>(p, y);
+    for (int first = 0; first < N; first += M) {
+        Vec<T, M> y;
+        #pragma unroll
+        for (int i = 0; i < M; ++i) y.v[i] = from_float<T>(x[first + i]);
+        store_vec<M>(p + first, y);
+    }
 }
 
-// N equal values through one vector store: what padding rows get.
+// N equal values: what padding rows get.
 template <int N, typename T>
 GK_DEVICE void store_fill(T* p, f32 value) {
-    Vec<T, N> y;
+    f32 x[N];
     #pragma unroll
-    for (int i = 0; i < N; ++i) y.v[i] = from_float<T>(value);
-    store_vec<N>(p, y);
+    for (int i = 0; i < N; ++i) x[i] = value;
+    store_floats<N>(p, x);
 }

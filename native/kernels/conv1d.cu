@@ -1,0 +1,141 @@
+// Causal depthwise convolution over packed rows
+//   z_t = round(x_t + input_bias)
+//   y_t = round(bias + Σ_k weight[:, taps-1-k] · z_{t-k}),  k = 0 … min(taps-1, available(t))
+// Tap taps-1 multiplies the current token. z_{t-k} comes from the row where the call holds it, from the slot's state where it does
+// not; taps that reach past the document's start, or into a fresh slot, are not read at all. Padding gets zeros.
+// conv1d_update afterwards stores the row's last taps-1 inputs (zeros where the document has fewer); it is a kernel of its own
+// because other blocks of conv1d still need the old ones.
+//
+// Shapes       x, y T [tokens, width]; input_bias, bias T [width] (input_bias may be null); weight T [width, taps];
+//              state T [taps-1, width] per slot, oldest first; inner strides 1.
+// Launch       conv1d: grid (ceil(tokens / STEPS) · ceil(width / (blockDim·VEC))); conv1d_update: grid (rows · the same column
+//              blocks); columns fastest, block (any size up to 256). A thread owns VEC channels of STEPS tokens.
+//              VEC > 1 needs width, strides and addresses in multiples of VEC elements. TAPS 0: any number of taps, at run time.
+// Aliasing     none.
+// Determinism  taps are added newest first whatever the chunking: equal bits under any split of a sequence.
+// Error        half an ulp of T plus taps · 2^-23 of |bias| + Σ |weight·z|.
+// Traffic      2·tokens·width·sizeof(T) with STEPS + taps - 1 rows of x read per STEPS; weight and biases once per STEPS tokens.
+#include "include/conv_window.cuh"
+
+struct Conv1DParams {
+    const void* x;
+    const void* input_bias;
+    const void* weight;
+    const void* bias;
+    void* y;
+    PackedRows rows;
+    SlotMemory state;
+    i64 x_stride;
+    i64 y_stride;
+    i32 width;
+    i32 taps;
+};
+
+template <typename T, int VEC, int TAPS, int STEPS>
+__global__ void __launch_bounds__(256) conv1d(Conv1DParams p) {
+    const u32 column_blocks = ceil_div(static_cast<u32>(p.width), blockDim.x * VEC);
+    const i32 c = (blockIdx.x % column_blocks * blockDim.x + threadIdx.x) * VEC;
+    if (c >= p.width) return;
+    const i32 first = static_cast<i32>(blockIdx.x / column_blocks) * STEPS;
+    const i32 steps = min_of(STEPS, p.rows.tokens - first);
+
+    const i32 taps = TAPS > 0 ? TAPS : p.taps;
+    const T* x = static_cast<const T*>(p.x) + c;
+    const T* input_bias = p.input_bias == nullptr ? nullptr : static_cast<const T*>(p.input_bias) + c;
+    const T* weight = static_cast<const T*>(p.weight) + static_cast<i64>(c) * taps;
+    f32 bias[VEC];
+    load_floats<VEC>(static_cast<const T*>(p.bias) + c, bias);
+
+    constexpr int KEPT = TAPS > 0 ? TAPS : 1;   // inputs kept in registers, newest first; without TAPS only the current one
+    f32 w[KEPT][VEC];                           // [k]: the tap that looks k tokens back
+    if constexpr (TAPS > 0) {
+        f32 flat[VEC * TAPS];
+        #pragma unroll
+        for (int part = 0; part < TAPS; ++part) {
+            f32 piece[VEC];
+            load_floats<VEC>(weight + part * VEC, piece);
+            #pragma unroll
+            for (int i = 0; i < VEC; ++i) flat[part * VEC + i] = piece[i];
+        }
+        #pragma unroll
+        for (int k = 0; k < TAPS; ++k) {
+            #pragma unroll
+            for (int i = 0; i < VEC; ++i) w[k][i] = flat[i * TAPS + TAPS - 1 - k];
+        }
+    }
+
+    f32 z[KEPT][VEC] = {};
+    i32 row = row_of(p.rows, first);
+    i32 row_end = p.rows.row_start[row + 1];
+    i32 row_first = p.rows.row_start[row];
+    for (i32 step = 0; step < steps; ++step) {
+        const i32 t = first + step;
+        while (t >= row_end) {
+            ++row;
+            row_first = row_end;
+            row_end = p.rows.row_start[row + 1];
+        }
+        const i32 reach = min_of(available(p.rows, row, t), taps - 1);
+        const u8* state = slot_address(p.state, p.rows.slot[row]);
+        T* y = static_cast<T*>(p.y) + t * p.y_stride + c;
+        if constexpr (TAPS > 0) {
+            #pragma unroll
+            for (int k = TAPS - 1; k > 0; --k) {
+                #pragma unroll
+                for (int i = 0; i < VEC; ++i) z[k][i] = z[k - 1][i];
+            }
+        }
+        if (reach < 0) {
+            store_fill<VEC>(y, 0.0f);
+            continue;
+        }
+        conv_input<T, VEC>(x + t * p.x_stride, input_bias, z[0]);
+        f32 sum[VEC];
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i) sum[i] = bias[i];
+        #pragma unroll
+        for (int k = 0; k < (TAPS > 0 ? TAPS : taps); ++k) {
+            if (k > reach) break;
+            f32 earlier[VEC];
+            if (k == 0 || (TAPS > 0 && k <= step && t - k >= row_first)) {
+                #pragma unroll
+                for (int i = 0; i < VEC; ++i) earlier[i] = z[TAPS > 0 ? k : 0][i];
+            } else if (t - k >= row_first) {
+                conv_input<T, VEC>(x + (t - k) * p.x_stride, input_bias, earlier);
+            } else {
+                conv_history<T, VEC>(state, taps, row_first - (t - k), p.width, c, earlier);
+            }
+            #pragma unroll
+            for (int i = 0; i < VEC; ++i) {
+                const f32 tap = TAPS > 0 ? w[TAPS > 0 ? k : 0][i] : to_float(weight[i * taps + taps - 1 - k]);
+                sum[i] = fmaf(tap, earlier[i], sum[i]);
+            }
+        }
+        store_floats<VEC>(y, sum);
+    }
+}
+
+template <typename T, int VEC>
+__global__ void __launch_bounds__(256) conv1d_update(Conv1DParams p) {
+    const u32 column_blocks = ceil_div(static_cast<u32>(p.width), blockDim.x * VEC);
+    const i32 c = (blockIdx.x % column_blocks * blockDim.x + threadIdx.x) * VEC;
+    if (c >= p.width) return;
+    const i32 row = static_cast<i32>(blockIdx.x / column_blocks);
+    const i32 last = last_token(p.rows, row);
+    if (last < 0) return;
+
+    const i32 row_first = p.rows.row_start[row];
+    const i32 reach = available(p.rows, row, last);
+    u8* state = slot_address(p.state, p.rows.slot[row]);
+    const T* x = static_cast<const T*>(p.x) + c;
+    const T* input_bias = p.input_bias == nullptr ? nullptr : static_cast<const T*>(p.input_bias) + c;
+    // Oldest first: what is read from the state lies further on than what has been written.
+    for (i32 k = p.taps - 2; k >= 0; --k) {
+        f32 z[VEC] = {};
+        if (k <= reach) {
+            if (last - k >= row_first) conv_input<T, VEC>(x + (last - k) * p.x_stride, input_bias, z);
+            else conv_history<T, VEC>(state, p.taps, row_first - (last - k), p.width, c, z);
+        }
+        store_floats<VEC>(reinterpret_cast<T*>(state) + static_cast<i64>(p.taps - 2 - k) * p.width + c, z);
+    }
+}

@@ -1,0 +1,22 @@
+// The window of the causal depthwise convolution, shared by its kernels: where the input k tokens back lies.
+// The input is z = round(x + input_bias), raw; a state keeps the last taps-1 of them, oldest first, as T [taps-1, width].
+#pragma once
+#include "include/rows.cuh"
+#include "include/vec.cuh"
+
+// z at VEC channels of one token.
+template <typename T, int VEC>
+GK_DEVICE void conv_input(const T* x, const T* input_bias, f32 (&z)[VEC]) {
+    load_floats<VEC>(x, z);
+    if (input_bias == nullptr) return;
+    f32 b[VEC];
+    load_floats<VEC>(input_bias, b);
+    #pragma unroll
+    for (int i = 0; i < VEC; ++i) z[i] = round_to<T>(z[i] + b[i]);
+}
+
+// z at VEC channels from the state: `back` tokens before the first token of the call, back in 1 … taps-1.
+template <typename T, int VEC>
+GK_DEVICE void conv_history(const u8* state, i32 taps, i32 back, i32 width, i32 c, f32 (&z)[VEC]) {
+    load_floats<VEC>(reinterpret_cast<const T*>(state) + static_cast<i64>(taps - 1 - back) * width + c, z);
+}
