@@ -47,3 +47,8 @@ GK_DEVICE i32 last_token(const PackedRows& rows, i32 row) {
         if (rows.pos[t] >= 0) return t;
     return -1;
 }
+
+// The first token of this call that belongs to the document of token t (which is not padding).
+GK_DEVICE i32 document_start(const PackedRows& rows, i32 row, i32 t) {
+    return max_of(rows.row_start[row], t - rows.pos[t]);
+}
