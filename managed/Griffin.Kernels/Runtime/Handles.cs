@@ -1,0 +1,102 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Interop;
+
+namespace Griffin.Kernels.Runtime;
+
+/// <summary>
+/// A native object that keeps its parent alive: the parent's count is raised before the object is made and lowered after it is released,
+/// so objects may be disposed or collected in any order.
+/// </summary>
+internal abstract class GpuHandle : SafeHandle
+{
+    private readonly GpuHandle? _parent;
+
+    protected GpuHandle(DeviceContext context, GpuHandle? parent, nint handle, bool owned) : base(0, owned)
+    {
+        Context = context;
+        _parent = parent;
+        bool held = false;
+        parent?.DangerousAddRef(ref held);
+        SetHandle(handle);
+        Owned = owned;
+        if (owned) LiveHandles.Opened();
+    }
+
+    public DeviceContext Context { get; }
+
+    public bool Owned { get; }
+
+    public sealed override bool IsInvalid => false;
+
+    public nint Value => handle;
+
+    /// <summary>Makes the native release call; the context is current.</summary>
+    protected abstract (CudaResult Result, string Call) Release(CudaDriver driver);
+
+    protected sealed override bool ReleaseHandle()
+    {
+        Context.MakeCurrentForRelease();
+        (CudaResult result, string call) = Release(Context.Driver);
+        Context.RecordReleaseError(result, call);
+        LiveHandles.Released();
+        _parent?.DangerousRelease();
+        return true;
+    }
+}
+
+/// <summary>A retained primary context.</summary>
+internal sealed class ContextHandle(DeviceContext context, int device, bool owned) : GpuHandle(context, null, context.Handle, owned)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver)
+    {
+        DeviceContext.ForgetCurrent();
+        return (driver.DevicePrimaryCtxRelease(device), "cuDevicePrimaryCtxRelease");
+    }
+}
+
+internal sealed class StreamHandle(DeviceContext context, GpuHandle parent, nint stream, bool owned) : GpuHandle(context, parent, stream, owned)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.StreamDestroy(handle), "cuStreamDestroy");
+}
+
+internal sealed class EventHandle(DeviceContext context, GpuHandle parent, nint @event) : GpuHandle(context, parent, @event, true)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.EventDestroy(handle), "cuEventDestroy");
+}
+
+internal sealed class ModuleHandle(DeviceContext context, GpuHandle parent, nint module) : GpuHandle(context, parent, module, true)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.ModuleUnload(handle), "cuModuleUnload");
+}
+
+internal sealed class GraphHandle(DeviceContext context, GpuHandle parent, nint executable) : GpuHandle(context, parent, executable, true)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.GraphExecDestroy(handle), "cuGraphExecDestroy");
+}
+
+internal sealed class PinnedHandle(DeviceContext context, GpuHandle parent, nint pointer) : GpuHandle(context, parent, pointer, true)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver)
+    {
+        CudaResult waited = driver.CtxSynchronize();
+        CudaResult freed = driver.MemFreeHost(handle);
+        return freed == CudaResult.Success ? (waited, "cuCtxSynchronize") : (freed, "cuMemFreeHost");
+    }
+}
+
+/// <summary>Device memory freed after everything queued on the device before the release has finished.</summary>
+internal sealed class MemoryHandle(DeviceContext context, GpuHandle parent, ulong address, bool owned) : GpuHandle(context, parent, (nint)address, owned)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver)
+    {
+        CudaResult waited = driver.CtxSynchronize();
+        CudaResult freed = driver.MemFree((ulong)handle);
+        return freed == CudaResult.Success ? (waited, "cuCtxSynchronize") : (freed, "cuMemFree");
+    }
+}
+
+/// <summary>Device memory freed in the order of its home stream, which is its parent.</summary>
+internal sealed class StreamMemoryHandle(DeviceContext context, StreamHandle home, ulong address) : GpuHandle(context, home, (nint)address, true)
+{
+    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.MemFreeAsync((ulong)handle, home.Value), "cuMemFreeAsync");
+}
