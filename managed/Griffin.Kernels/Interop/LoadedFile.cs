@@ -5,16 +5,19 @@ namespace Griffin.Kernels.Interop;
 /// <summary>Which file a library that was loaded by bare name came from.</summary>
 internal static class LoadedFile
 {
-    /// <summary>The file behind a candidate that was just loaded: itself when it is a path, else the mapped file of that name where the system tells.</summary>
-    public static string Resolve(string candidate)
+    /// <summary>The mapped file whose name starts as one of <paramref name="names"/> does; null when the system does not tell.</summary>
+    public static string? PathOf(nint handle, IReadOnlyList<string> names)
     {
-        if (Path.IsPathRooted(candidate) || !OperatingSystem.IsLinux()) return candidate;
-        foreach (string line in File.ReadLines("/proc/self/maps"))
+        if (handle == 0 || !OperatingSystem.IsLinux()) return null;
+        foreach (string name in names)
         {
-            int slash = line.IndexOf('/', StringComparison.Ordinal);
-            if (slash >= 0 && Path.GetFileName(line[slash..]).StartsWith(candidate, StringComparison.Ordinal)) return line[slash..];
+            foreach (string line in File.ReadLines("/proc/self/maps"))
+            {
+                int slash = line.IndexOf('/', StringComparison.Ordinal);
+                if (slash >= 0 && Path.GetFileName(line[slash..]).StartsWith(name, StringComparison.Ordinal)) return line[slash..];
+            }
         }
-        return candidate;
+        return null;
     }
 
     /// <summary>File name and size, links resolved: tells builds of one version apart without reading them.</summary>
