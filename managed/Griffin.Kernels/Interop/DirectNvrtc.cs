@@ -22,8 +22,7 @@ internal sealed unsafe class DirectNvrtc : Nvrtc
     private readonly delegate* unmanaged<nint, byte*, int> _getCubin;
     private readonly delegate* unmanaged<nint, nuint*, int> _getPtxSize;
     private readonly delegate* unmanaged<nint, byte*, int> _getPtx;
-    private readonly Func<string>? _emulatorIdentity;
-    private readonly string _libraryFile;
+    private readonly Lazy<string> _identity;
 
     /// <param name="exports">The library's exports.</param>
     /// <param name="libraryFile">The resolved file, which tells builds of one version apart.</param>
@@ -31,8 +30,7 @@ internal sealed unsafe class DirectNvrtc : Nvrtc
     /// <exception cref="EntryPointNotFoundException">The library lacks a call that the runtime cannot do without.</exception>
     public DirectNvrtc(ExportTable exports, string libraryFile, Func<string>? emulatorIdentity = null)
     {
-        _libraryFile = libraryFile;
-        _emulatorIdentity = emulatorIdentity;
+        _identity = new(emulatorIdentity ?? (() => Version(out int major, out int minor) == Success ? $"NVRTC {major}.{minor} {libraryFile}" : $"NVRTC {libraryFile}"));
         _version = (delegate* unmanaged<int*, int*, int>)exports.Required("nvrtcVersion");
         _getErrorString = (delegate* unmanaged<int, byte*>)exports.Required("nvrtcGetErrorString");
         _getNumSupportedArchs = (delegate* unmanaged<int*, int>)exports.Required("nvrtcGetNumSupportedArchs");
@@ -50,15 +48,7 @@ internal sealed unsafe class DirectNvrtc : Nvrtc
         _getPtx = (delegate* unmanaged<nint, byte*, int>)exports.Required("nvrtcGetPTX");
     }
 
-    public override string Identity
-    {
-        get
-        {
-            if (_emulatorIdentity is not null) return _emulatorIdentity();
-            Version(out int major, out int minor);
-            return $"NVRTC {major}.{minor} {_libraryFile}";
-        }
-    }
+    public override string Identity => _identity.Value;
 
     public override int Version(out int major, out int minor)
     {

@@ -10,6 +10,7 @@ public sealed unsafe class EmulatorControl
     private readonly delegate* unmanaged<byte*, int, int> _compilerIdentity;
     private readonly delegate* unmanaged<byte*, int, int> _lastFault;
     private readonly delegate* unmanaged<int> _version;
+    private readonly delegate* unmanaged<int, LaunchRecord*, int, int> _countersTake;
 
     internal EmulatorControl(ExportTable exports)
     {
@@ -17,6 +18,7 @@ public sealed unsafe class EmulatorControl
         _compilerIdentity = (delegate* unmanaged<byte*, int, int>)exports.Required("griffinEmuCompilerIdentity");
         _lastFault = (delegate* unmanaged<byte*, int, int>)exports.Required("griffinEmuLastFault");
         _version = (delegate* unmanaged<int>)exports.Required("griffinEmuVersion");
+        _countersTake = (delegate* unmanaged<int, LaunchRecord*, int, int>)exports.Optional("griffinEmuCountersTake");
     }
 
     /// <summary>Version of the emulator library.</summary>
@@ -44,6 +46,16 @@ public sealed unsafe class EmulatorControl
         return _addDevice(&config);
     }
 
+    /// <summary>Takes the records of the launches that have run on a device, oldest first.</summary>
+    internal LaunchRecord[] TakeCounters(int ordinal)
+    {
+        int waiting = _countersTake(ordinal, null, 0);
+        if (waiting <= 0) return [];
+        LaunchRecord[] records = new LaunchRecord[waiting];
+        fixed (LaunchRecord* pointer = records) waiting = _countersTake(ordinal, pointer, waiting);
+        return waiting == records.Length ? records : records[..Math.Max(0, waiting)];
+    }
+
     private static string Text(delegate* unmanaged<byte*, int, int> read)
     {
         int length = read(null, 0);
@@ -63,5 +75,45 @@ public sealed unsafe class EmulatorControl
         public ulong Seed;
         public int Workers;
         public long MemoryBytes;
+    }
+
+    /// <summary>Mirror of <c>GriffinEmuAllocationRecord</c>.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct AllocationRecord
+    {
+        public ulong Address;
+        public ulong Bytes;
+        public ulong BytesRead;
+        public ulong BytesWritten;
+        public ulong RequestSectorsRead;
+        public ulong RequestSectorsWritten;
+        public ulong SectorsRead;
+        public ulong SectorsWritten;
+    }
+
+    /// <summary>Mirror of <c>GriffinEmuLaunchRecord</c>.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct LaunchRecord
+    {
+        public const int NameBytes = 256;
+        public const int MaxAllocations = 24;
+
+        public fixed byte Kernel[NameBytes];
+        public fixed uint Grid[3];
+        public fixed uint Block[3];
+        public uint DynamicSharedBytes;
+        public uint AllocationCount;
+        public ulong SharedBytesRead;
+        public ulong SharedBytesWritten;
+        public ulong BankConflicts;
+        public ulong Barriers;
+        public ulong MatrixMultiplyAdds;
+        public AllocationRecords Allocations;
+    }
+
+    [System.Runtime.CompilerServices.InlineArray(LaunchRecord.MaxAllocations)]
+    internal struct AllocationRecords
+    {
+        private AllocationRecord _first;
     }
 }

@@ -93,7 +93,7 @@ public static class LibrarySearch
             }
             try
             {
-                string path = LoadedFile.PathOf(handle, names) ?? candidate;
+                string path = LoadedFile.Resolve(candidate);
                 T bound = bind(new ExportTable(handle, Path.GetFileName(path)), path);
                 string version = describe(bound);
                 trace.Add(new(library, candidate, true, version.Length == 0 ? path : $"{path}, {version}"));

@@ -5,19 +5,16 @@ namespace Griffin.Kernels.Interop;
 /// <summary>Which file a library that was loaded by bare name came from.</summary>
 internal static class LoadedFile
 {
-    /// <summary>The mapped file whose name starts as one of <paramref name="names"/> does; null when the system does not tell.</summary>
-    public static string? PathOf(nint handle, IReadOnlyList<string> names)
+    /// <summary>The file behind a candidate that was just loaded: itself when it is a path, else the mapped file of that name where the system tells.</summary>
+    public static string Resolve(string candidate)
     {
-        if (handle == 0 || !OperatingSystem.IsLinux()) return null;
-        foreach (string name in names)
+        if (Path.IsPathRooted(candidate) || !OperatingSystem.IsLinux()) return candidate;
+        foreach (string line in File.ReadLines("/proc/self/maps"))
         {
-            foreach (string line in File.ReadLines("/proc/self/maps"))
-            {
-                int slash = line.IndexOf('/', StringComparison.Ordinal);
-                if (slash >= 0 && Path.GetFileName(line[slash..]).StartsWith(name, StringComparison.Ordinal)) return line[slash..];
-            }
+            int slash = line.IndexOf('/', StringComparison.Ordinal);
+            if (slash >= 0 && Path.GetFileName(line[slash..]).StartsWith(candidate, StringComparison.Ordinal)) return line[slash..];
         }
-        return null;
+        return candidate;
     }
 
     /// <summary>File name and size, links resolved: tells builds of one version apart without reading them.</summary>

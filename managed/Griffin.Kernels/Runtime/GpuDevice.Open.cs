@@ -31,7 +31,7 @@ public sealed partial class GpuDevice
         if (device == "emulator") return FromProvider(options.Provider ?? Emulator(trace), 0, "emulator", false, options);
         if (options.Provider is { } given)
             return FromProvider(given, ordinal, given.Emulator is null ? $"cuda:{ordinal}" : "emulator", false, options);
-        (CudaDriver? driver, string? missing) = FindGpu(trace);
+        (CudaDriver? driver, string? missing) = ProbeGpu(LibrarySearch.TryOpenDriver(trace), trace);
         if (driver is null)
         {
             if (device == "auto") return FromProvider(Emulator(trace), 0, "emulator", false, options);
@@ -51,7 +51,7 @@ public sealed partial class GpuDevice
         int ordinal = control.AddDevice(emulatorOptions.ComputeCapability.Major, emulatorOptions.ComputeCapability.Minor,
             emulatorOptions.Checked, emulatorOptions.CountAccesses, emulatorOptions.Seed, emulatorOptions.Workers, emulatorOptions.MemoryBytes);
         if (ordinal < 1) throw new ArgumentException($"The emulator refused these options: {emulatorOptions}.", nameof(emulatorOptions));
-        return FromProvider(provider, ordinal, "emulator", emulatorOptions.Checked, options);
+        return FromProvider(provider, ordinal, "emulator", emulatorOptions.Checked, options, emulatorOptions.CountAccesses);
     }
 
     internal static GpuDevice FromContext(GpuProvider provider, nint context, GpuDeviceOptions options)
@@ -63,9 +63,8 @@ public sealed partial class GpuDevice
     }
 
     /// <summary>The driver when it says that there is a GPU; else why there is none. A driver that is broken throws.</summary>
-    private static (CudaDriver? Driver, string? Missing) FindGpu(SearchTrace trace)
+    internal static (CudaDriver? Driver, string? Missing) ProbeGpu(CudaDriver? driver, SearchTrace trace)
     {
-        CudaDriver? driver = LibrarySearch.TryOpenDriver(trace);
         if (driver is null) return (null, $"no CUDA driver was found ({string.Join(", ", LibraryPlaces.DriverNames)})");
         CudaResult result = driver.Init();
         int count = 0;
@@ -112,14 +111,14 @@ public sealed partial class GpuDevice
         }
     }
 
-    private static GpuDevice FromProvider(GpuProvider provider, int ordinal, string where, bool isChecked, GpuDeviceOptions options)
+    private static GpuDevice FromProvider(GpuProvider provider, int ordinal, string where, bool isChecked, GpuDeviceOptions options, bool counts = false)
     {
         CudaDriver driver = provider.Driver;
         if (driver.DeviceGet(out int device, ordinal) != CudaResult.Success) throw new DeviceUnavailableException($"there is no device {ordinal} behind {provider.Name}", provider.Trace);
         RefuseOld(driver, ordinal, where, provider.Trace);
         CudaResult result = driver.DevicePrimaryCtxRetain(out nint context, device);
         if (result != CudaResult.Success) throw new DeviceUnavailableException($"{where} gives no context: {driver.GetErrorName(result) ?? "error"} ({(int)result})", provider.Trace);
-        return new(provider, new DeviceContext(provider, context), device, where, ownsContext: true, isChecked, options);
+        return new(provider, new DeviceContext(provider, context), device, where, ownsContext: true, isChecked, options, counts ? ordinal : null);
     }
 
     private static (int Major, int Minor) Capability(DeviceContext context, int device)

@@ -7,13 +7,15 @@ public sealed partial class GpuDevice : IDisposable
 {
     private readonly DeviceContext _context;
     private readonly Lazy<GpuStream> _transfer;
+    private readonly int? _countingOrdinal;
     private int _disposed;
 
-    private GpuDevice(GpuProvider provider, DeviceContext context, int device, string where, bool ownsContext, bool isChecked, GpuDeviceOptions options)
+    private GpuDevice(GpuProvider provider, DeviceContext context, int device, string where, bool ownsContext, bool isChecked, GpuDeviceOptions options, int? countingOrdinal = null)
     {
         _context = context;
         Provider = provider;
         IsChecked = isChecked;
+        _countingOrdinal = countingOrdinal;
         ContextHandle = new ContextHandle(context, device, ownsContext);
         try
         {
@@ -139,6 +141,15 @@ public sealed partial class GpuDevice : IDisposable
         DeviceContext context = Enter();
         context.Check(context.Driver.CtxSynchronize(), "cuCtxSynchronize");
         context.ThrowReleaseError();
+    }
+
+    /// <summary>What each launch since the last call did, in order of launch; waits for all work first.</summary>
+    /// <exception cref="InvalidOperationException">The device is not an emulated one opened with <see cref="EmulatorOptions.CountAccesses"/>.</exception>
+    public IReadOnlyList<LaunchCounters> TakeCounters()
+    {
+        if (_countingOrdinal is not { } ordinal) throw new InvalidOperationException("Accesses are counted on emulated devices opened with EmulatorOptions.CountAccesses.");
+        Synchronize();
+        return LaunchCounters.Take(Provider.Emulator!, ordinal);
     }
 
     /// <summary>Closes the device: waits for compilations, unloads kernels and lets go of the context. Buffers and streams that are still open keep the context alive until they are disposed.</summary>

@@ -20,7 +20,7 @@ public sealed class GpuKernel<TParams> where TParams : unmanaged
     internal nint Function => _function != 0 ? _function : Load();
 
     /// <summary>Allows launches with up to this much dynamic shared memory; needed over 48 KB.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The device has not that much.</exception>
+    /// <exception cref="GpuException">The device has not that much (thrown here, or by the first launch when the kernel is not compiled yet).</exception>
     public void SetMaxDynamicSharedBytes(int bytes) => _kernel.SetMaxDynamicSharedBytes(bytes);
 
     private nint Load()

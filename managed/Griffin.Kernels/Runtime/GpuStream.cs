@@ -52,6 +52,7 @@ public sealed partial class GpuStream : IDisposable
     public unsafe void Launch<TParams>(GpuKernel<TParams> kernel, Dim3 grid, Dim3 block, in TParams parameters, int dynamicSharedBytes = 0)
         where TParams : unmanaged
     {
+        ArgumentNullException.ThrowIfNull(kernel);
         DeviceContext context = _context;
         if (Handle.IsClosed || kernel.Context != context) RefuseLaunch(kernel);
         nint function = kernel.Function;
@@ -185,7 +186,6 @@ public sealed partial class GpuStream : IDisposable
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void RefuseLaunch<TParams>(GpuKernel<TParams> kernel) where TParams : unmanaged
     {
-        ArgumentNullException.ThrowIfNull(kernel);
         ObjectDisposedException.ThrowIf(Handle.IsClosed, this);
         if (kernel.Context.Handle != _context.Handle || kernel.Context.Driver != _context.Driver)
             throw new ArgumentException($"{kernel.Spec.NameExpression} was compiled for another device than this stream's.", nameof(kernel));

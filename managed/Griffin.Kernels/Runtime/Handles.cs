@@ -5,26 +5,36 @@ namespace Griffin.Kernels.Runtime;
 
 /// <summary>
 /// A native object that keeps its parent alive: the parent's count is raised before the object is made and lowered after it is released,
-/// so objects may be disposed or collected in any order.
+/// so objects may be disposed or collected in any order. A borrowed object holds its parent too, and is not released.
 /// </summary>
 internal abstract class GpuHandle : SafeHandle
 {
     private readonly GpuHandle? _parent;
 
-    protected GpuHandle(DeviceContext context, GpuHandle? parent, nint handle, bool owned) : base(0, owned)
+    protected GpuHandle(DeviceContext context, GpuHandle? parent, nint handle, bool owned) : base(0, ownsHandle: true)
     {
         Context = context;
         _parent = parent;
-        bool held = false;
-        parent?.DangerousAddRef(ref held);
-        SetHandle(handle);
         Owned = owned;
+        SetHandle(handle);
+        try
+        {
+            bool held = false;
+            parent?.DangerousAddRef(ref held);
+        }
+        catch (ObjectDisposedException)
+        {
+            // The parent was disposed by another thread since the native object was made.
+            SetHandleAsInvalid();
+            if (owned) Release(context.Driver);
+            throw;
+        }
         if (owned) LiveHandles.Opened();
     }
 
     public DeviceContext Context { get; }
 
-    public bool Owned { get; }
+    private bool Owned { get; }
 
     public sealed override bool IsInvalid => false;
 
@@ -35,10 +45,13 @@ internal abstract class GpuHandle : SafeHandle
 
     protected sealed override bool ReleaseHandle()
     {
-        Context.MakeCurrentForRelease();
-        (CudaResult result, string call) = Release(Context.Driver);
-        Context.RecordReleaseError(result, call);
-        LiveHandles.Released();
+        if (Owned)
+        {
+            Context.MakeCurrentForRelease();
+            (CudaResult result, string call) = Release(Context.Driver);
+            Context.RecordReleaseError(result, call);
+            LiveHandles.Released();
+        }
         _parent?.DangerousRelease();
         return true;
     }
