@@ -1,0 +1,88 @@
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Tests.Kit;
+
+/// <summary>
+/// The devices that tests run on: the emulator, checked or plain, unless the run asks for a GPU (<c>--device cuda</c> of the runner, or
+/// GRIFFIN_TEST_DEVICE). On a GPU both kinds are that GPU.
+/// </summary>
+internal static class TestDevices
+{
+    private static readonly Lock gate = new();
+    private static string choice = Environment.GetEnvironmentVariable("GRIFFIN_TEST_DEVICE") ?? "emulator";
+    private static GpuDevice? sharedChecked;
+    private static GpuDevice? sharedPlain;
+
+    /// <summary>True when tests run on the emulator.</summary>
+    public static bool IsEmulator => choice == "emulator";
+
+    /// <summary>A checked device shared by all tests of the run: do not dispose it.</summary>
+    public static GpuDevice Checked
+    {
+        get
+        {
+            lock (gate)
+                return sharedChecked ??= OpenChecked();
+        }
+    }
+
+    /// <summary>A device without checks, for tests that are long: shared by all tests of the run, do not dispose it.</summary>
+    public static GpuDevice Plain
+    {
+        get
+        {
+            lock (gate)
+                return sharedPlain ??= OpenPlain();
+        }
+    }
+
+    /// <summary>Seeds of shuffled schedules to repeat a test with; one on a GPU, which shuffles by itself.</summary>
+    public static ulong[] Seeds => IsEmulator ? [1, 20, 300] : [0];
+
+    /// <summary>Fixes the device of this run: auto, cuda, cuda:N or emulator.</summary>
+    public static void Choose(string device)
+    {
+        choice = device;
+        if (device == "auto")
+        {
+            using var opened = GpuDevice.Open(device);
+            choice = opened.Kind == GpuDeviceKind.Emulator ? "emulator" : "cuda";
+        }
+    }
+
+    /// <summary>A checked device of the test's own.</summary>
+    public static GpuDevice OpenChecked(ulong seed = 1, bool smallShared = false) => IsEmulator
+        ? GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, Seed = seed, ComputeCapability = smallShared ? (8, 6) : (8, 0) })
+        : GpuDevice.Open(choice);
+
+    /// <summary>A device without checks of the test's own.</summary>
+    public static GpuDevice OpenPlain() => GpuDevice.Open(choice);
+
+    /// <summary>The line that says which device the run uses.</summary>
+    public static string Describe() => Plain.Description;
+
+    /// <summary>Skips the calling test, with the reason, when the run is on a GPU.</summary>
+    public static void RequireEmulator(string reason = "needs the emulator")
+    {
+        if (!IsEmulator)
+            Assert.Ignore(reason);
+    }
+
+    /// <summary>Skips the calling test, with the reason, when the run is on the emulator.</summary>
+    public static void RequireGpu(string reason = "needs a GPU")
+    {
+        if (IsEmulator)
+            Assert.Ignore(reason);
+    }
+
+    /// <summary>Closes the shared devices; the next test that asks gets new ones.</summary>
+    public static void CloseShared()
+    {
+        lock (gate)
+        {
+            sharedChecked?.Dispose();
+            sharedPlain?.Dispose();
+            (sharedChecked, sharedPlain) = (null, null);
+        }
+    }
+}
