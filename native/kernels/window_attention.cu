@@ -54,15 +54,6 @@ GK_DEVICE KeySource<T> key_source(const WindowAttentionParams& p, const Segment&
     return {call, ring, p.qkv_stride, s.call_position, p.ring_slots, HEAD_DIM};
 }
 
-// The running maximum's new value, and what the older sums are to be multiplied by. A tile that shows nothing changes no bit.
-GK_DEVICE f32 raise_maximum(f32& maximum, f32 tile_maximum, f32& base) {
-    const f32 raised = fmaxf(maximum, tile_maximum);
-    base = raised == minus_infinity() ? 0.0f : raised;
-    const f32 factor = exp2f(maximum - base);
-    maximum = raised;
-    return factor;
-}
-
 // ---- general variant: f32 arithmetic, operands widened in shared memory --------------------------------------------------------------
 
 // How 128 threads share a tile of ROWS queries by KEYS keys (scores) and ROWS queries by DIM channels (output).

@@ -53,3 +53,12 @@ struct KeySource {
 
 // The oldest position that a token may see.
 GK_DEVICE i32 first_visible(i32 position, i32 keys_visible, i32 oldest) { return max_of(position - keys_visible + 1, oldest); }
+
+// The running maximum's new value, and what the older sums are to be multiplied by. A tile that shows nothing changes no bit.
+GK_DEVICE f32 raise_maximum(f32& maximum, f32 tile_maximum, f32& base) {
+    const f32 raised = fmaxf(maximum, tile_maximum);
+    base = raised == minus_infinity() ? 0.0f : raised;
+    const f32 factor = exp2f(maximum - base);
+    maximum = raised;
+    return factor;
+}

@@ -1,0 +1,236 @@
+// Attention of one token per row over the state's ring, split over the ring's slots.
+//
+//   row r at position p sees the n = min(available + 1, keys_visible) newest positions up to its own, all in the ring (rotary_step wrote p):
+//       s_j = (q . k_j) * scale ;  y = round_T(sum exp(s_j) v_j / sum exp(s_j))
+//   decode_attention gives, for each split of the ring, the maximum m of its visible scores, the sum l of exp(s - m), and the unnormalised
+//   sum of values o; decode_attention_combine merges a row's splits in ascending order. Slots that are not visible are never read.
+//   Probabilities stay float32. A padding row (pos -1) gets zeros.
+//
+// Shapes   qkv [rows, (heads + 2) * head_dim], row stride qkv_stride (only the rotated q is read); y [rows, heads * head_dim], row stride y_stride;
+//          ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots; 1 <= keys_visible <= ring_slots;
+//          workspace f32: o [rows][heads][splits][head_dim], then (m, l) [rows][heads][splits][2]
+// Launch   decode_attention: grid (splits, rows, ceil(heads / HEADS)), 128 threads, dynamic shared memory as DecodeAttention.cs computes it;
+//          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS
+//          decode_attention_combine: one thread per output element, 256 a block, no barriers
+// Variants VEC = 16-byte copies (head_dim, qkv_stride multiples of VEC; qkv and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
+// Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed
+// Error    half an ulp of y + (head_dim + keys_visible + splits + 16) * 2^-23 * (1 + max |s|) * max_j |v_j|
+// Bytes    the visible keys and values once per HEADS heads, rounded up to KEYS slots at the ends; q and y once; the workspace written and read
+#include "include/async_copy.cuh"
+#include "include/attention.cuh"
+#include "include/warp.cuh"
+
+struct DecodeAttentionParams {
+    const void* qkv;
+    f32* partial;           // o
+    f32* statistics;        // m, l
+    PackedRows rows;
+    SlotMemory ring;
+    i64 qkv_stride;
+    i32 heads;
+    i32 splits;
+    i32 split_slots;
+    i32 ring_slots;
+    i32 keys_visible;
+    f32 scale_log2;         // head_dim^-1/2 * log2(e): scores are taken to base 2
+};
+
+struct DecodeAttentionCombineParams {
+    const f32* partial;
+    const f32* statistics;
+    void* y;
+    i64 y_stride;
+    i64 elements;           // rows * heads * head_dim
+    i32 heads;
+    i32 head_dim;
+    i32 splits;
+};
+
+// Copies ring rows into shared memory as they are, zeros for invisible ones and for the channels past HEAD_DIM.
+template <typename T, int HEAD_DIM, int STRIDE, int KEYS, int VEC, typename Visible>
+GK_DEVICE void stage_slots(T* tile, const T* ring, i32 first_slot, const Visible& visible) {
+    constexpr int PIECES = VEC > 1 ? HEAD_DIM / VEC : STRIDE;
+    for (int i = threadIdx.x; i < KEYS * PIECES; i += 128) {
+        const int j = i / PIECES;
+        const int c = (i - j * PIECES) * VEC;
+        const bool seen = visible(first_slot + j);
+        const T* from = ring + static_cast<i64>(first_slot + j) * HEAD_DIM + c;
+        if constexpr (VEC > 1) {
+            async_copy_16(tile + j * STRIDE + c, seen ? from : ring, seen ? 16 : 0);
+        } else {
+            tile[j * STRIDE + c] = seen && c < HEAD_DIM ? *from : from_float<T>(0.0f);
+        }
+    }
+    if constexpr (VEC > 1) async_commit();
+}
+
+template <typename T, int HEAD_DIM, int HEADS, int KEYS, int VEC>
+__global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p) {
+    constexpr int PIECE = VEC16<T>;                                 // elements of a 16-byte access to shared memory
+    constexpr int DIM = ceil_div(HEAD_DIM, PIECE) * PIECE;
+    constexpr int STRIDE = (DIM / PIECE | 1) * PIECE;               // an odd number of 16-byte words has no bank conflicts
+    constexpr int WARPS = 4;
+    constexpr int WARP_HEADS = ceil_div(HEADS, WARPS);              // heads warp, warp + 4, … of the group
+    constexpr int WIDTH = HEAD_DIM >= 32 * PIECE ? PIECE : HEAD_DIM >= 128 && HEAD_DIM % 4 == 0 ? 4 : HEAD_DIM >= 64 && HEAD_DIM % 2 == 0 ? 2 : 1;
+    constexpr int LANE_PIECES = ceil_div(DIM, 32 * WIDTH);          // pieces of WIDTH channels of the output per lane
+    extern __shared__ f32 shared[];
+    f32* queries = shared;                                          // [HEADS][DIM]
+    f32* weights = queries + HEADS * DIM;                           // [HEADS][KEYS]
+    T* keys = reinterpret_cast<T*>(weights + HEADS * KEYS);         // [KEYS][STRIDE]
+    T* values = keys + KEYS * STRIDE;                               // [KEYS][STRIDE]
+
+    const i32 split = blockIdx.x, row = blockIdx.y;
+    const i32 first_head = blockIdx.z * HEADS;
+    const i32 heads = min_of(HEADS, p.heads - first_head);
+    const i32 position = p.rows.pos[row];
+    const i32 slots_from = split * p.split_slots, slots_to = min_of(slots_from + p.split_slots, p.ring_slots);
+    const i32 count = position < 0 ? 0 : min_of(available(p.rows, row, row) + 1, p.keys_visible);
+    const T* ring_keys = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[row]));
+    const T* ring_values = ring_keys + static_cast<i64>(p.ring_slots) * HEAD_DIM;
+
+    // The visible slots are an arc of the ring that ends at the token's own slot.
+    const i32 own = position < 0 ? 0 : position % p.ring_slots;
+    const i32 arc = own - count + 1 < 0 ? own - count + 1 + p.ring_slots : own - count + 1;
+    const auto visible = [&](i32 slot) {
+        const i32 age = own - slot < 0 ? own - slot + p.ring_slots : own - slot;
+        return slot < slots_to && age < count;
+    };
+    const auto next_tile = [&](i32 slot) {                          // the first tile from `slot` on that shows a key
+        for (; slot < slots_to; slot += KEYS) {
+            const i32 into = slot - arc < 0 ? slot - arc + p.ring_slots : slot - arc;    // how far past the arc's start the tile begins
+            if (into < count || (count > 0 && p.ring_slots - into < KEYS)) break;
+        }
+        return slot;
+    };
+
+    for (int i = threadIdx.x; i < HEADS * DIM; i += 128) {
+        const int h = i / DIM, c = i - h * DIM;
+        const T* q = static_cast<const T*>(p.qkv) + row * p.qkv_stride + static_cast<i64>(first_head + h) * HEAD_DIM + c;
+        queries[i] = h < heads && c < HEAD_DIM ? to_float(*q) : 0.0f;
+    }
+    const int lane = lane_id(), warp = warp_id();
+    f32 maximum[WARP_HEADS], total[WARP_HEADS], out[WARP_HEADS][LANE_PIECES][WIDTH];
+    #pragma unroll
+    for (int h = 0; h < WARP_HEADS; ++h) {
+        maximum[h] = minus_infinity();
+        total[h] = 0.0f;
+        #pragma unroll
+        for (int i = 0; i < LANE_PIECES; ++i)
+            #pragma unroll
+            for (int e = 0; e < WIDTH; ++e) out[h][i][e] = 0.0f;
+    }
+
+    i32 tile = next_tile(slots_from);
+    if (tile < slots_to) {
+        stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(keys, ring_keys, tile, visible);
+        stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(values, ring_values, tile, visible);
+    }
+    while (tile < slots_to) {
+        const i32 next = next_tile(tile + KEYS);
+        async_wait<1>();
+        __syncthreads();                                            // queries and keys have landed
+
+        f32 score[WARP_HEADS];                                      // of the key whose number is the lane's
+        const bool shown = lane < KEYS && visible(tile + lane);
+        {
+            f32 dot[WARP_HEADS][4] = {};
+            const T* key = keys + min_of(lane, KEYS - 1) * STRIDE;
+            for (int c = 0; c < DIM; c += PIECE) {
+                f32 k[PIECE];
+                load_floats<PIECE>(key + c, k);
+                #pragma unroll
+                for (int h = 0; h < WARP_HEADS; ++h)
+                    #pragma unroll
+                    for (int part = 0; part < PIECE; part += 4) {
+                        f32 q[4];
+                        load_floats<4>(queries + min_of(warp + WARPS * h, HEADS - 1) * DIM + c + part, q);
+                        #pragma unroll
+                        for (int e = 0; e < 4; ++e) dot[h][e] = fmaf(q[e], k[part + e], dot[h][e]);
+                    }
+            }
+            #pragma unroll
+            for (int h = 0; h < WARP_HEADS; ++h)
+                score[h] = shown ? ((dot[h][0] + dot[h][1]) + (dot[h][2] + dot[h][3])) * p.scale_log2 : minus_infinity();
+        }
+        f32 tile_maximum[WARP_HEADS], factor[WARP_HEADS];
+        #pragma unroll
+        for (int h = 0; h < WARP_HEADS; ++h) tile_maximum[h] = score[h];
+        warp_max(tile_maximum);
+        #pragma unroll
+        for (int h = 0; h < WARP_HEADS; ++h) {
+            f32 base;
+            factor[h] = raise_maximum(maximum[h], tile_maximum[h], base);
+            const f32 weight = exp2f(score[h] - base);
+            total[h] = total[h] * factor[h] + weight;
+            if (warp + WARPS * h < HEADS && lane < KEYS) weights[(warp + WARPS * h) * KEYS + lane] = weight;
+        }
+        async_wait<0>();
+        __syncthreads();                                            // values have landed, weights are there, nobody reads the keys any more
+        if (next < slots_to) stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(keys, ring_keys, next, visible);
+
+        #pragma unroll
+        for (int h = 0; h < WARP_HEADS; ++h)
+            #pragma unroll
+            for (int i = 0; i < LANE_PIECES; ++i)
+                #pragma unroll
+                for (int e = 0; e < WIDTH; ++e) out[h][i][e] *= factor[h];
+        if (lane * WIDTH < DIM) {
+            for (int j = 0; j < KEYS; ++j)
+                #pragma unroll
+                for (int i = 0; i < LANE_PIECES; ++i) {
+                    f32 v[WIDTH];
+                    load_floats<WIDTH>(values + j * STRIDE + min_of((lane + 32 * i) * WIDTH, DIM - WIDTH), v);
+                    #pragma unroll
+                    for (int h = 0; h < WARP_HEADS; ++h) {
+                        const f32 weight = weights[min_of(warp + WARPS * h, HEADS - 1) * KEYS + j];
+                        #pragma unroll
+                        for (int e = 0; e < WIDTH; ++e) out[h][i][e] = fmaf(weight, v[e], out[h][i][e]);
+                    }
+                }
+        }
+        __syncthreads();                                            // nobody reads values or weights any more
+        if (next < slots_to) stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(values, ring_values, next, visible);
+        tile = next;
+    }
+
+    warp_sum(total);
+    #pragma unroll
+    for (int h = 0; h < WARP_HEADS; ++h) {
+        const i32 head = warp + WARPS * h;
+        if (head >= heads) continue;
+        const i64 part = (static_cast<i64>(row) * p.heads + first_head + head) * p.splits + split;
+        if (lane == 0) {
+            p.statistics[2 * part] = maximum[h];
+            p.statistics[2 * part + 1] = total[h];
+        }
+        #pragma unroll
+        for (int i = 0; i < LANE_PIECES; ++i)
+            #pragma unroll
+            for (int e = 0; e < WIDTH; ++e) {
+                const int c = (lane + 32 * i) * WIDTH + e;
+                if (c < HEAD_DIM) p.partial[part * HEAD_DIM + c] = out[h][i][e];
+            }
+    }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(256) decode_attention_combine(DecodeAttentionCombineParams p) {
+    const i64 element = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (element >= p.elements) return;
+    const i64 query = element / p.head_dim;                         // row * heads + head
+    const i32 c = static_cast<i32>(element - query * p.head_dim);
+    const f32* statistics = p.statistics + query * p.splits * 2;
+    f32 maximum = minus_infinity();
+    for (i32 i = 0; i < p.splits; ++i) maximum = fmaxf(maximum, statistics[2 * i]);
+    f32 total = 0.0f, out = 0.0f;
+    if (maximum > minus_infinity() || maximum != maximum) {
+        for (i32 i = 0; i < p.splits; ++i) {
+            const f32 factor = exp2f(statistics[2 * i] - maximum);
+            total = fmaf(factor, statistics[2 * i + 1], total);
+            out = fmaf(factor, p.partial[(query * p.splits + i) * p.head_dim + c], out);
+        }
+    }
+    const i64 row = query / p.heads;
+    const i64 head = query - row * p.heads;
+    static_cast<T*>(p.y)[row * p.y_stride + head * p.head_dim + c] = from_float<T>(total > 0.0f || total != total ? out / total : 0.0f);
+}
