@@ -1,0 +1,253 @@
+// Draws the next token of each row from its logits, on the device, with every setting read from the row's state slot.
+//
+//   x_v   = logit_v; of a token already counted: logit_v / penalty if positive, else logit_v * penalty. NaN counts as minus infinity.
+//   order : descending x, equal x by ascending token. Every restriction keeps a prefix of it.
+//   greedy (temperature 0): its first token. Otherwise, with w_v = floor(2^40 exp((x_v - max x) / temperature)) as integers:
+//     top-k   the first top_k tokens (0: all)
+//     top-p   of those, the shortest prefix whose weight is at least top_p of theirs (1: all)
+//     min-p   of those, the tokens with (x_v - max x) / temperature >= ln min_p (0: all)
+//     token   the first, in ascending token order, whose running sum of w exceeds (R * sum of w) / 2^64, where R is the lower half of
+//             Philox 4x32-10 of counter (pos + 1) and key seed: a draw depends on the seed and the absolute index of the drawn token.
+//   The chosen token goes to tokens[row] and is counted. A padding row (pos -1) gets -1 and counts nothing.
+//   sampler_count adds a prompt's tokens to the counts (padding and tokens outside the vocabulary are left out).
+//
+// Shapes   logits f32 [rows, vocabulary], row stride logits_stride; pos, slot, tokens i32[rows]; state slot: SamplerState, then counts i32[vocabulary];
+//          vocabulary up to 2^20
+// Launch   sampler: one block of BLOCK threads per row; sampler_count: one thread per token, 256 a block
+// Variants BLOCK 256 or 1024: equal results
+// Aliasing the rows' slots are distinct; logits are only read
+// Determinism sums are sums of integers: no order shows in them. The same logits, counts, settings and index give the same token, whatever the
+//          other rows hold.
+// Error    probabilities below 2^-40 of the largest are not drawn; the others are within 2^-22 of theirs, relatively, plus 2^-40
+// Bytes    the row's logits once if greedy, else about 6 times (3 more for each of top-k and top-p), from the second pass on out of L2; its counts with
+//          them when the penalty is not 1
+#include "include/block.cuh"
+#include "include/philox.cuh"
+#include "include/rows.cuh"
+
+struct SamplerState {
+    u64 seed;
+    f32 temperature;
+    f32 top_p;
+    f32 min_p;
+    f32 repetition_penalty;
+    i32 top_k;
+    i32 reserved;
+};
+
+struct SamplerParams {
+    const f32* logits;
+    i32* tokens;
+    const i32* pos;
+    const i32* slot;
+    SlotMemory states;
+    i64 logits_stride;
+    i32 vocabulary;
+};
+
+struct SamplerCountParams {
+    const i32* tokens;
+    PackedRows rows;
+    SlotMemory states;
+    i32 vocabulary;
+};
+
+constexpr u64 WEIGHT_ONE = 1ull << 40;
+constexpr int RADIX_BINS = 2048;
+constexpr int RADIX_GROUPS = 64;
+
+GK_DEVICE i32* sampler_counts(const SlotMemory& states, i32 slot) {
+    return reinterpret_cast<i32*>(slot_address(states, slot) + sizeof(SamplerState));
+}
+
+// Orders like the float; a NaN has been taken out and a zero has one sign.
+GK_DEVICE u32 order_key(f32 x) {
+    const u32 bits = __float_as_uint(x);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+GK_DEVICE f32 order_value(u32 key) { return __uint_as_float(key & 0x80000000u ? key & 0x7FFFFFFFu : ~key); }
+
+// One row's logits as the sampler sees them.
+struct SamplerRow {
+    const f32* logits;
+    const i32* counts;
+    f32 penalty;
+    f32 maximum;
+    f32 temperature;
+    u32 cut_key;            // the prefix of the order that is allowed: keys above cut_key, and of cut_key the tokens up to cut_token
+    i32 cut_token;
+
+    GK_DEVICE u32 key(i32 token) const {
+        f32 x = logits[token];
+        if (penalty != 1.0f && counts[token] > 0) x = x > 0.0f ? x / penalty : x * penalty;
+        return order_key(x != x ? -__int_as_float(0x7F800000) : x + 0.0f);
+    }
+    GK_DEVICE bool allowed(i32 token, u32 key) const { return key > cut_key || (key == cut_key && token <= cut_token); }
+    // (x - maximum) / temperature, 0 for the largest even if that is infinite.
+    GK_DEVICE f32 distance(u32 key) const {
+        const f32 x = order_value(key);
+        return x == maximum ? 0.0f : (x - maximum) / temperature;
+    }
+    GK_DEVICE u64 weight(u32 key) const { return static_cast<u64>(expf(distance(key)) * static_cast<f32>(WEIGHT_ONE)); }
+};
+
+// The shortest prefix of the order whose weight is at least `target` (1 to the sum of all): the key of its last token, and how much of the weight
+// at that key it needs. weight(token, key) is an integer. Radix selection from the highest bits down.
+struct Selection {
+    u32 key;
+    u64 needed;
+    u64 present;            // the weight of all tokens of that key
+};
+
+template <int BLOCK, typename Weight>
+GK_DEVICE Selection select_prefix(const SamplerRow& row, i32 vocabulary, u64 target, const Weight& weight) {
+    __shared__ u64 bins[RADIX_BINS];
+    __shared__ u64 groups[RADIX_GROUPS];
+    __shared__ Selection found;
+    constexpr int GROUP_BINS = RADIX_BINS / RADIX_GROUPS;
+    u32 decided = 0;
+    if (threadIdx.x == 0) found = {0, target, 0};
+    for (int shift = 21; shift >= 0; shift = shift == 21 ? 10 : shift - 10) {
+        for (int i = threadIdx.x; i < RADIX_BINS; i += BLOCK) bins[i] = 0;
+        __syncthreads();
+        const u32 prefix = found.key;
+        const u32 digits = shift == 0 ? 1023u : 2047u;
+        for (i32 token = threadIdx.x; token < vocabulary; token += BLOCK) {
+            const u32 key = row.key(token);
+            if ((key & decided) != prefix) continue;
+            const u64 w = weight(token, key);
+            if (w != 0) atomicAdd(&bins[key >> shift & digits], w);
+        }
+        __syncthreads();
+        if (threadIdx.x < RADIX_GROUPS) {
+            u64 sum = 0;
+            for (int i = 0; i < GROUP_BINS; ++i) sum += bins[threadIdx.x * GROUP_BINS + i];
+            groups[threadIdx.x] = sum;
+        }
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            u64 needed = found.needed;
+            int group = RADIX_GROUPS - 1;
+            for (; group > 0 && groups[group] < needed; --group) needed -= groups[group];
+            int bin = group * GROUP_BINS + GROUP_BINS - 1;
+            for (; bin > group * GROUP_BINS && bins[bin] < needed; --bin) needed -= bins[bin];
+            found = {prefix | static_cast<u32>(bin) << shift, needed, bins[bin]};
+        }
+        decided |= digits << shift;
+        __syncthreads();
+    }
+    const Selection selection = found;
+    __syncthreads();
+    return selection;
+}
+
+// The first token, in ascending order, at which the running sum of weight(token) exceeds `target`, which is below the sum of all.
+template <int BLOCK, typename Weight>
+GK_DEVICE i32 locate_token(i32 vocabulary, u64 target, const Weight& weight) {
+    constexpr int WARPS = BLOCK / 32;
+    __shared__ u64 parts[WARPS];
+    __shared__ i32 located;
+    i32 low = 0, high = vocabulary;
+    while (high - low > 32) {                                       // each warp sums one of WARPS pieces; go on in the one that holds the target
+        const i32 piece = ceil_div(high - low, WARPS);
+        const i32 from = low + warp_id() * piece, to = min_of(from + piece, high);
+        u64 sum = 0;
+        for (i32 token = from + lane_id(); token < to; token += 32) sum += weight(token);
+        sum = warp_sum(sum);
+        if (lane_id() == 0) parts[warp_id()] = sum;
+        __syncthreads();
+        int chosen = 0;
+        for (; chosen < WARPS - 1 && parts[chosen] <= target; ++chosen) target -= parts[chosen];
+        low += chosen * piece;
+        high = min_of(low + piece, high);
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) {
+        for (; low < high - 1; ++low) {
+            const u64 w = weight(low);
+            if (target < w) break;
+            target -= w;
+        }
+        located = low;
+    }
+    __syncthreads();
+    const i32 token = located;
+    __syncthreads();
+    return token;
+}
+
+// Restricts the row to the first `count` tokens of the selected key beside all those of higher keys.
+template <int BLOCK>
+GK_DEVICE void cut_row(SamplerRow& row, i32 vocabulary, u32 key, u64 count, bool all) {
+    const SamplerRow before = row;
+    const i32 last = all ? vocabulary - 1
+                         : locate_token<BLOCK>(vocabulary, count - 1, [&](i32 token) -> u64 {
+                               const u32 k = before.key(token);
+                               return k == key && before.allowed(token, k) ? 1 : 0;
+                           });
+    row.cut_token = row.cut_key == key ? min_of(row.cut_token, last) : last;
+    row.cut_key = key;
+}
+
+template <int BLOCK>
+__global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
+    const i64 r = blockIdx.x;
+    const i32 position = p.pos[r];
+    if (position < 0) {
+        if (threadIdx.x == 0) p.tokens[r] = -1;
+        return;
+    }
+    const i32 slot = p.slot[r];
+    const SamplerState state = *reinterpret_cast<const SamplerState*>(slot_address(p.states, slot));
+    i32* counts = sampler_counts(p.states, slot);
+    SamplerRow row = {p.logits + r * p.logits_stride, counts, state.repetition_penalty, 0.0f, state.temperature, 0u, p.vocabulary - 1};
+
+    // The first of the order: the highest key, and of equal keys the lowest token.
+    u64 best = 0;
+    for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK)
+        best = max_of(best, static_cast<u64>(row.key(token)) << 32 | static_cast<u32>(~token));
+    best = block_max<BLOCK>(best);
+    i32 chosen = static_cast<i32>(~static_cast<u32>(best));
+
+    if (state.temperature > 0.0f) {
+        row.maximum = order_value(static_cast<u32>(best >> 32));
+        if (state.top_k > 0 && state.top_k < p.vocabulary) {
+            const Selection s = select_prefix<BLOCK>(row, p.vocabulary, static_cast<u64>(state.top_k), [](i32, u32) -> u64 { return 1; });
+            cut_row<BLOCK>(row, p.vocabulary, s.key, s.needed, s.needed == s.present);
+        }
+        if (state.top_p < 1.0f) {
+            const auto weight = [&](i32 token, u32 key) -> u64 { return row.allowed(token, key) ? row.weight(key) : 0; };
+            u64 sum = 0;
+            for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) sum += weight(token, row.key(token));
+            sum = block_sum<BLOCK>(sum);
+            const u64 share = static_cast<u64>(ceil(static_cast<double>(state.top_p) * static_cast<double>(sum)));
+            const Selection s = select_prefix<BLOCK>(row, p.vocabulary, min_of(max_of(share, 1ull), sum), weight);
+            cut_row<BLOCK>(row, p.vocabulary, s.key, ceil_div(s.needed, row.weight(s.key)), s.needed == s.present);
+        }
+        const f32 farthest = state.min_p > 0.0f ? logf(state.min_p) : -__int_as_float(0x7F800000);
+        const auto weight = [&](i32 token) -> u64 {
+            const u32 key = row.key(token);
+            return row.allowed(token, key) && row.distance(key) >= farthest ? row.weight(key) : 0;
+        };
+        u64 sum = 0;
+        for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) sum += weight(token);
+        sum = block_sum<BLOCK>(sum);
+        const RandomBlock random = philox({{static_cast<u32>(position) + 1u, 0u, 0u, 0u}}, state.seed);
+        const u64 target = multiply_high(static_cast<u64>(random.v[1]) << 32 | random.v[0], sum);
+        chosen = locate_token<BLOCK>(p.vocabulary, target, weight);
+    }
+    if (threadIdx.x == 0) {
+        p.tokens[r] = chosen;
+        counts[chosen] += 1;
+    }
+}
+
+__global__ void __launch_bounds__(256) sampler_count(SamplerCountParams p) {
+    const i64 item = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (item >= p.rows.tokens) return;
+    const i32 t = static_cast<i32>(item);
+    const i32 token = p.tokens[t];
+    if (p.rows.pos[t] < 0 || token < 0 || token >= p.vocabulary) return;
+    atomicAdd(&sampler_counts(p.states, p.rows.slot[row_of(p.rows, t)])[token], 1);
+}
