@@ -1,0 +1,211 @@
+// BlockDiagonalGates: gates[n, g·l + h·b + j] = round(sum_i z[n, h·b + i] · w_g[h, i, j] + bias_g[h·b + j])
+// for gate g = 0 (input) and 1 (recurrence), block h < blocks, i and j < b, width l = blocks · b: the logits of both gates, side by side.
+//
+// Shapes       z T [rows, l]; w_0, w_1 T [blocks, b, b] (in, out); bias_0, bias_1 T [l]; gates T [rows, 2·l]; inner strides 1.
+// Kernels      gates_mma      bf16; b a multiple of 16; the strides of z and gates multiples of 8, all addresses of 16 bytes.
+//              gates_step     for few rows; b, strides and addresses in multiples of 16 bytes; SLICES divides a sum among 1 thread or 32.
+//              gates_general  anything.
+// Launch       gates_mma      grid (ceil(rows / 64), blocks · ceil(b / 64)), block (256).
+//              gates_step     grid (ceil(rows / BATCH), 2·blocks · ceil(b / COLUMNS)), COLUMNS and block 32·VEC and (32) with SLICES 1,
+//                             8·VEC and (256) with SLICES 32; VEC elements make 16 bytes.
+//              gates_general  grid (ceil(rows / 4), 2·blocks · ceil(b / 64)), block (64).
+// Aliasing     none.
+// Determinism  every output is one sum in an order that depends on b and the kernel alone, whatever the number of rows.
+// Error        f32 accumulation, one rounding: one ulp of T plus b · 2^-23 · sum |z · w|.
+// Traffic      least: z once, the weights and biases once, gates once. gates_mma requests z ceil(b / 64) times and the weights
+//              ceil(rows / 64) times; gates_step z 2·b / VEC times (a broadcast within a warp) and the weights ceil(rows / BATCH) times;
+//              gates_general z 2·b times (a broadcast, too) and the weights ceil(rows / 4) times.
+#include "include/async_copy.cuh"
+#include "include/mma.cuh"
+#include "include/vec.cuh"
+
+struct BlockDiagonalGatesParams {
+    const void* z;
+    const void* input_weight;
+    const void* input_bias;
+    const void* recurrence_weight;
+    const void* recurrence_bias;
+    void* gates;
+    i64 z_stride;
+    i64 gates_stride;
+    i32 rows;
+    i32 blocks;
+    i32 block_width;
+};
+
+// The tile of one gate's block of the diagonal that blockIdx.y stands for, with TILE columns.
+template <typename T>
+struct GateBlock {
+    const T* weight;      // w_g[h]
+    const T* bias;        // bias_g[h·b]
+    i32 input;            // h·b, the first column of z
+    i32 output;           // g·l + h·b, the first column of gates
+    i32 first_column;     // of the tile, within the block
+
+    GK_DEVICE GateBlock(const BlockDiagonalGatesParams& p, i32 tile_columns) {
+        const i32 b = p.block_width, tiles = ceil_div(b, tile_columns), index = blockIdx.y / tiles;
+        const bool recurrence = index >= p.blocks;
+        const i32 h = recurrence ? index - p.blocks : index;
+        weight = static_cast<const T*>(recurrence ? p.recurrence_weight : p.input_weight) + static_cast<i64>(h) * b * b;
+        bias = static_cast<const T*>(recurrence ? p.recurrence_bias : p.input_bias) + h * b;
+        input = h * b;
+        output = index * b;
+        first_column = blockIdx.y % tiles * tile_columns;
+    }
+};
+
+constexpr i32 GATES_BM = 64;       // rows of a tile
+constexpr i32 GATES_BN = 64;       // columns of each gate in a tile
+constexpr i32 GATES_BK = 32;
+constexpr i32 GATES_THREADS = 256;
+constexpr i32 GATES_Z_STRIDE = mma_stride(GATES_BK);
+constexpr i32 GATES_W_STRIDE = mma_stride(2 * GATES_BN);
+
+// One tile holds 64 columns of both gates, so that they share the tile of z. A warp takes 32 rows and 16 columns of each gate, which lie side by
+// side in shared memory: column s of the tile is column s / 32 · 16 + s % 16 of gate s / 16 % 2.
+GK_DEVICE void load_gate_stage(const BlockDiagonalGatesParams& p, bf16* z_tile, bf16* w_tile, i32 first_row, i32 h, i32 first_column, i32 first_k) {
+    const i32 b = p.block_width;
+    const bf16* const z = static_cast<const bf16*>(p.z);
+    for (i32 i = threadIdx.x; i < GATES_BM * GATES_BK / 8; i += GATES_THREADS) {
+        const i32 row = i / (GATES_BK / 8), k = i % (GATES_BK / 8) * 8;
+        const bool inside = first_row + row < p.rows && first_k + k < b;
+        const bf16* const from = inside ? z + (first_row + row) * p.z_stride + h * b + first_k + k : z;
+        async_copy_16(z_tile + row * GATES_Z_STRIDE + k, from, inside ? 16 : 0);
+    }
+    for (i32 i = threadIdx.x; i < GATES_BK * 2 * GATES_BN / 8; i += GATES_THREADS) {
+        const i32 k = i / (2 * GATES_BN / 8), s = i % (2 * GATES_BN / 8) * 8;
+        const bf16* const w = static_cast<const bf16*>(s / 16 % 2 == 0 ? p.input_weight : p.recurrence_weight);
+        const i32 column = first_column + s / 32 * 16 + s % 16;
+        const bool inside = first_k + k < b && column < b;
+        const bf16* const from = inside ? w + (static_cast<i64>(h) * b + first_k + k) * b + column : w;
+        async_copy_16(w_tile + k * GATES_W_STRIDE + s, from, inside ? 16 : 0);
+    }
+}
+
+template <i32 STAGES>
+__global__ void __launch_bounds__(GATES_THREADS) gates_mma(BlockDiagonalGatesParams p) {
+    __shared__ Vec<bf16, 8> z_tiles[STAGES * GATES_BM * GATES_Z_STRIDE / 8];
+    __shared__ Vec<bf16, 8> w_tiles[STAGES * GATES_BK * GATES_W_STRIDE / 8];
+    const i32 b = p.block_width, tiles = ceil_div(b, GATES_BN);
+    const i32 h = blockIdx.y / tiles, first_column = blockIdx.y % tiles * GATES_BN, first_row = blockIdx.x * GATES_BM;
+    const i32 warp_row = warp_id() % 2 * 32, warp_column = warp_id() / 2 * 32;   // in the tile of shared columns
+
+    MmaAccumulator<2, 4> sum;
+    sum.fill(0.0f);
+    const auto load = [&](i32 step) {
+        load_gate_stage(p, z_tiles[0].v + step % STAGES * GATES_BM * GATES_Z_STRIDE, w_tiles[0].v + step % STAGES * GATES_BK * GATES_W_STRIDE, first_row,
+                        h, first_column, step * GATES_BK);
+    };
+    const i32 steps = ceil_div(b, GATES_BK);
+    for (i32 step = 0; step < STAGES - 1; ++step) {
+        if (step < steps) load(step);
+        async_commit();
+    }
+    for (i32 step = 0; step < steps; ++step) {
+        async_wait<STAGES - 2>();
+        __syncthreads();   // this step's tiles are there for all, and nobody still reads the ones that the next load replaces
+        if (step + STAGES - 1 < steps) load(step + STAGES - 1);
+        async_commit();
+        mma_tile<GATES_BK / 16>(sum, MmaRowsA{z_tiles[0].v + (step % STAGES * GATES_BM + warp_row) * GATES_Z_STRIDE, GATES_Z_STRIDE},
+                                MmaColumnsB{w_tiles[0].v + step % STAGES * GATES_BK * GATES_W_STRIDE + warp_column, GATES_W_STRIDE});
+    }
+    async_wait<0>();
+
+    const i32 width = p.blocks * b;
+    #pragma unroll
+    for (i32 nt = 0; nt < 4; ++nt) {
+        const i32 s = warp_column + 8 * nt;
+        const i32 column = first_column + s / 32 * 16 + s % 16 + sum.column(0, 0);
+        if (column >= b) continue;
+        const bool recurrence = nt >= 2;
+        f32 bias[2];
+        load_floats<2>(static_cast<const bf16*>(recurrence ? p.recurrence_bias : p.input_bias) + h * b + column, bias);
+        #pragma unroll
+        for (i32 mt = 0; mt < 2; ++mt) {
+            #pragma unroll
+            for (i32 e = 0; e < 4; e += 2) {
+                const i32 row = first_row + warp_row + sum.row(mt, e);
+                if (row >= p.rows) continue;
+                const f32 pair[2] = {sum.v[mt][nt][e] + bias[0], sum.v[mt][nt][e + 1] + bias[1]};
+                store_floats<2>(static_cast<bf16*>(p.gates) + row * p.gates_stride + (recurrence ? width : 0) + h * b + column, pair);
+            }
+        }
+    }
+}
+
+// VEC columns of BATCH rows: the terms i = slice, slice + SLICES, ... of their sums. Rows past the end repeat the last.
+template <typename T, i32 VEC, i32 BATCH, i32 SLICES>
+GK_DEVICE void gate_slice(const BlockDiagonalGatesParams& p, const GateBlock<T>& block, i32 first_row, i32 column, i32 slice, f32 (&sum)[BATCH * VEC]) {
+    const T* z[BATCH];
+    #pragma unroll
+    for (i32 r = 0; r < BATCH; ++r) z[r] = static_cast<const T*>(p.z) + min_of(first_row + r, p.rows - 1) * p.z_stride + block.input;
+    #pragma unroll 4
+    for (i32 i = slice; i < p.block_width; i += SLICES) {
+        f32 w[VEC];
+        load_floats<VEC>(block.weight + i * p.block_width + column, w);
+        #pragma unroll
+        for (i32 r = 0; r < BATCH; ++r) {
+            const f32 x = to_float(z[r][i]);
+            #pragma unroll
+            for (i32 v = 0; v < VEC; ++v) sum[r * VEC + v] = fmaf(x, w[v], sum[r * VEC + v]);
+        }
+    }
+}
+
+// SLICES 1: a thread sums its columns alone, with no barrier (what the emulator likes). SLICES 32: four neighbouring lanes and the block's eight warps
+// share the terms, so that few columns still keep a GPU busy.
+template <typename T, i32 BATCH, i32 SLICES>
+__global__ void __launch_bounds__(SLICES == 1 ? 32 : 256) gates_step(BlockDiagonalGatesParams p) {
+    constexpr i32 VEC = VEC16<T>;
+    constexpr i32 COLUMNS = (SLICES == 1 ? 32 : 8) * VEC;
+    const GateBlock<T> block(p, COLUMNS);
+    const i32 b = p.block_width, first_row = blockIdx.x * BATCH;
+    f32 sum[BATCH * VEC] = {};
+    if constexpr (SLICES == 1) {
+        const i32 column = block.first_column + lane_id() * VEC;
+        if (column >= b) return;
+        gate_slice<T, VEC, BATCH, 1>(p, block, first_row, column, 0, sum);
+        f32 bias[VEC];
+        load_floats<VEC>(block.bias + column, bias);
+        #pragma unroll
+        for (i32 r = 0; r < BATCH; ++r) {
+            if (first_row + r >= p.rows) continue;
+            f32 out[VEC];
+            #pragma unroll
+            for (i32 v = 0; v < VEC; ++v) out[v] = sum[r * VEC + v] + bias[v];
+            store_floats<VEC>(static_cast<T*>(p.gates) + (first_row + r) * p.gates_stride + block.output + column, out);
+        }
+    } else {
+        __shared__ f32 parts[8 * BATCH * COLUMNS];
+        const i32 mine = lane_id() / 4 * VEC;
+        if (block.first_column + mine < b)
+            gate_slice<T, VEC, BATCH, SLICES>(p, block, first_row, block.first_column + mine, warp_id() * 4 + lane_id() % 4, sum);
+        warp_sum<4>(sum);
+        if (lane_id() % 4 == 0) {
+            #pragma unroll
+            for (i32 i = 0; i < BATCH * VEC; ++i) parts[(warp_id() * BATCH + i / VEC) * COLUMNS + mine + i % VEC] = sum[i];
+        }
+        __syncthreads();
+        for (i32 i = threadIdx.x; i < BATCH * COLUMNS; i += 256) {
+            const i32 row = first_row + i / COLUMNS, column = block.first_column + i % COLUMNS;
+            if (row >= p.rows || column >= b) continue;
+            f32 total = parts[i];
+            #pragma unroll
+            for (i32 w = 1; w < 8; ++w) total += parts[w * BATCH * COLUMNS + i];
+            static_cast<T*>(p.gates)[row * p.gates_stride + block.output + column] = from_float<T>(total + to_float(block.bias[column]));
+        }
+    }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(64) gates_general(BlockDiagonalGatesParams p) {
+    const GateBlock<T> block(p, 64);
+    const i32 column = block.first_column + static_cast<i32>(threadIdx.x), first_row = blockIdx.x * 4;
+    if (column >= p.block_width) return;
+    f32 sum[4] = {};
+    gate_slice<T, 1, 4, 1>(p, block, first_row, column, 0, sum);
+    const f32 bias = to_float(block.bias[column]);
+    #pragma unroll
+    for (i32 r = 0; r < 4; ++r)
+        if (first_row + r < p.rows) static_cast<T*>(p.gates)[(first_row + r) * p.gates_stride + block.output + column] = from_float<T>(sum[r] + bias);
+}
