@@ -45,6 +45,19 @@ internal static class Check
         return (int)view.Columns;
     }
 
+    /// <summary>A matrix of a type and shape whose rows lie one after another without a gap.</summary>
+    public static void AdjacentRows(in TensorView view, ElementType type, long rows, long columns, [CallerArgumentExpression(nameof(view))] string name = "")
+    {
+        Matrix(view, type, rows, columns, name);
+        if (view.RowStride != columns && rows > 1) throw new ArgumentException($"{name} must have adjacent rows, not a stride of {view.RowStride}.", name);
+    }
+
+    /// <summary>Rows of one token each.</summary>
+    public static void OneTokenPerRow(in PackedRows rows, [CallerArgumentExpression(nameof(rows))] string name = "")
+    {
+        if (rows.Tokens != rows.Rows) throw new ArgumentException($"{name} has {rows.Tokens} tokens in {rows.Rows} rows; a step takes one in each.", name);
+    }
+
     /// <summary>A view whose rows a kernel moves <paramref name="vector"/> elements at a time.</summary>
     public static void Aligned(in TensorView view, int vector, [CallerArgumentExpression(nameof(view))] string name = "")
     {

@@ -70,11 +70,11 @@ public sealed class PlannedKernel<TParams> where TParams : unmanaged
     public void Launch(GpuStream stream, long blocks, in TParams parameters)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(blocks, int.MaxValue);
-        Launch(stream, new Dim3((int)blocks), parameters);
+        LaunchGrid(stream, new Dim3((int)blocks), parameters);
     }
 
     /// <summary>Queues a launch over a grid of any form.</summary>
-    public void Launch(GpuStream stream, Dim3 grid, in TParams parameters)
+    public void LaunchGrid(GpuStream stream, Dim3 grid, in TParams parameters)
     {
         ArgumentNullException.ThrowIfNull(stream);
         stream.Launch(Kernel, grid, new Dim3(Plan.Threads), parameters, Plan.SharedBytes);

@@ -40,6 +40,22 @@ public sealed record KernelPlan(string NameExpression, int Threads)
     /// <summary>The architecture that the kernel needs in place of the device's own, for instance "sm_90a".</summary>
     public string? Architecture { get; init; }
 
+    /// <summary>The plan of kernels that lay column blocks of <c>Threads · Vector</c> columns over rows, columns fastest in the grid.</summary>
+    /// <param name="nameExpression">The template instance.</param>
+    /// <param name="columns">Columns of the matrix.</param>
+    /// <param name="vector">Columns of a thread.</param>
+    /// <param name="maxThreads">Threads of a block at most, a multiple of the warp.</param>
+    /// <param name="rows">Rows of a block.</param>
+    internal static KernelPlan ByColumns(string nameExpression, int columns, int vector, int maxThreads, int rows = 1)
+    {
+        int threads = ThreadsFor(columns, vector, maxThreads);
+        return new(nameExpression, threads) { Vector = vector, TileRows = rows, TileColumns = threads * vector };
+    }
+
+    /// <summary>Threads that cover a row: whole warps, no more than needed.</summary>
+    internal static int ThreadsFor(int columns, int vector, int maxThreads) =>
+        (int)Math.Min(maxThreads, (((long)columns + vector - 1) / vector + 31) / 32 * 32);
+
     /// <summary>Blocks that cover a matrix.</summary>
     public long BlocksFor(long rows, long columns) => ((rows + TileRows - 1) / TileRows) * ((columns + TileColumns - 1) / TileColumns);
 }

@@ -1,0 +1,90 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops;
+
+/// <summary>The scan of <see cref="RgLru"/> for one token per row, updating h in the same kernel. It gives the bits of RgLru's sequential variants.</summary>
+public sealed class RgLruStep : KernelOp, IKernelCatalogue
+{
+    private const int MaxThreads = 64;
+
+    private static readonly VariantTable<int> variants = new(KernelSource.BuiltIn("rg_lru_step.cu"),
+        new KernelVariant<int>("vector", q => Plan(q, q.Vector)) { Fits = q => q.Shape % q.Vector == 0 },
+        new KernelVariant<int>("general", q => Plan(q, 1)));
+
+    private readonly PlannedKernel<RgLruStepParams> _kernel;
+
+    /// <summary>Chooses and requests the kernel.</summary>
+    /// <param name="device">Where it runs.</param>
+    /// <param name="type">Type of every operand; h is float32.</param>
+    /// <param name="width">Channels.</param>
+    /// <param name="variant">A variant to force; null to choose.</param>
+    public RgLruStep(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        Width = width;
+        _kernel = Request<int, RgLruStepParams>(variants, width, variant);
+    }
+
+    /// <summary>Channels.</summary>
+    public int Width { get; }
+
+    /// <summary>Queues one step.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="rows">B rows of one token each.</param>
+    /// <param name="input">The operands, with B rows; h of every row's slot is updated.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap in part.</exception>
+    public void Run(GpuStream stream, in PackedRows rows, in RgLruOperands input)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        Check.OneTokenPerRow(rows);
+        input.CheckAll(Type, rows.Tokens, Width, _kernel.Plan.Vector);
+        if (rows.Rows == 0) return;
+        RgLruStepParams parameters = new()
+        {
+            Z = input.Z.Address,
+            Gates = input.Gates.Address,
+            Y = input.Y.Address,
+            YBias = input.YBias.Address,
+            Lambda = input.Lambda.Address,
+            Output = input.Output.Address,
+            Rows = rows.Params,
+            State = input.State.Params,
+            ZStride = input.Z.RowStride,
+            GatesStride = input.Gates.RowStride,
+            YStride = input.Y.RowStride,
+            OutputStride = input.Output.RowStride,
+            Width = Width,
+        };
+        _kernel.Launch(stream, _kernel.Plan.BlocksFor(rows.Rows, Width), parameters);
+    }
+
+    /// <inheritdoc/>
+    public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        return variants.Enumerate(nameof(RgLruStep), model.RnnWidth, type);
+    }
+
+    private static KernelPlan Plan(in VariantQuery<int> query, int vector) =>
+        KernelPlan.ByColumns($"rg_lru_step<{query.T}, {vector}>", query.Shape, vector, MaxThreads);
+}
+
+/// <summary>Mirror of RgLruStepParams in rg_lru_step.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct RgLruStepParams
+{
+    public ulong Z;
+    public ulong Gates;
+    public ulong Y;
+    public ulong YBias;
+    public ulong Lambda;
+    public ulong Output;
+    public PackedRowsParams Rows;
+    public SlotMemoryParams State;
+    public long ZStride;
+    public long GatesStride;
+    public long YStride;
+    public long OutputStride;
+    public int Width;
+}
