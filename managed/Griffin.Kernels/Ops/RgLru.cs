@@ -16,14 +16,18 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
     /// <summary>Tokens of a chunk in the chunked variants.</summary>
     public const int ChunkTokens = 128;
 
+    /// <summary>Forces the scan that gives equal bits under any split of a sequence into calls.</summary>
+    public const string Sequential = "sequential";
+
+    /// <summary>Forces the scan in chunks of time.</summary>
+    public const string Chunked = "chunked";
+
     private const int MaxThreads = 64;
     private const int PairVector = 2;
-    private const string Sequential = "sequential";
-    private const string Chunked = "chunked";
 
     // Two channels per thread keep a GPU busier than eight; the emulator is better off with fewer, longer threads.
     private static readonly VariantTable<int> sequentialVariants = new(KernelSource.BuiltIn("rg_lru.cu"),
-        new KernelVariant<int>(Sequential, q => Plan(q, "rg_lru", PairVector)) { Fits = q => q.Shape % PairVector == 0, Preferred = q => q.Kind == GpuDeviceKind.Cuda },
+        new KernelVariant<int>("sequential-pair", q => Plan(q, "rg_lru", PairVector)) { Fits = q => q.Shape % PairVector == 0, Preferred = q => q.Kind == GpuDeviceKind.Cuda },
         new KernelVariant<int>("sequential-vector", q => Plan(q, "rg_lru", q.Vector)) { Fits = q => q.Shape % q.Vector == 0 },
         new KernelVariant<int>("sequential-general", q => Plan(q, "rg_lru", 1)));
 
@@ -38,18 +42,21 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
     /// <param name="device">Where it runs.</param>
     /// <param name="type">Type of every operand; h is float32.</param>
     /// <param name="width">Channels.</param>
-    /// <param name="variant">A variant to force; null to choose, call by call, by the size of the call and of the device.</param>
+    /// <param name="variant">
+    /// "sequential" or "chunked" to force one way, or the name of a variant; null to choose, call by call, by the size of the call and of the device.
+    /// </param>
     public RgLru(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         Width = width;
-        bool forcedChunked = variant is not null && variant.StartsWith(Chunked, StringComparison.Ordinal);
-        if (!forcedChunked) _sequential = Request<int, RgLruParams>(sequentialVariants, width, variant);
+        bool forcedChunks = variant?.StartsWith(Chunked, StringComparison.Ordinal) ?? false;
+        string? part = variant is Sequential or Chunked ? null : variant;
+        if (!forcedChunks) _sequential = Request<int, RgLruParams>(sequentialVariants, width, part);
         // The emulator has a few cores, which rows and channels fill: chunks would only cost it a second pass.
-        if (forcedChunked || (variant is null && device.Kind == GpuDeviceKind.Cuda))
+        if (forcedChunks || (variant is null && device.Kind == GpuDeviceKind.Cuda))
         {
-            _chunked = new(Request<int, RgLruParams>(summarizeVariants, width, variant), Request<int, RgLruParams>(carryVariants, width, variant),
-                Request<int, RgLruParams>(chunkVariants, width, variant));
+            _chunked = new(Request<int, RgLruParams>(summarizeVariants, width, part), Request<int, RgLruParams>(carryVariants, width, part),
+                Request<int, RgLruParams>(chunkVariants, width, part));
         }
     }
 
@@ -65,30 +72,38 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
     /// <summary>Queues the scan.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="rows">The call's rows.</param>
-    /// <param name="input">The operands, with as many rows as the call has tokens; h of every row's slot is updated.</param>
-    /// <param name="workspace">Float32, at least <see cref="WorkspaceBytes"/>, aligned to 16 bytes; may be empty when that is 0.</param>
+    /// <param name="z">[N, width], the convolution's result.</param>
+    /// <param name="gates">[N, 2·width]: input gate logits, then recurrence gate logits.</param>
+    /// <param name="y">[N, width], the product that makes the GELU branch, without its bias.</param>
+    /// <param name="yBias">[width], or empty.</param>
+    /// <param name="lambda">[width].</param>
+    /// <param name="output">[N, width]; may be exactly z or y.</param>
+    /// <param name="state">The layer's h, float32 [width] per slot; updated for every row with a real token.</param>
+    /// <param name="workspace">At least <see cref="WorkspaceBytes"/>, aligned to 16 bytes; may be empty when that is 0.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, views overlap in part, or the workspace is too small.</exception>
-    public void Run(GpuStream stream, in PackedRows rows, in RgLruOperands input, in TensorView workspace)
+    public void Run(GpuStream stream, in PackedRows rows, in TensorView z, in TensorView gates, in TensorView y, in TensorView yBias, in TensorView lambda,
+        in TensorView output, in LayerState state, in TensorView workspace)
     {
         ArgumentNullException.ThrowIfNull(stream);
         bool chunked = _sequential is null || (_chunked is not null && PrefersChunks(rows.Tokens, rows.Rows));
-        input.CheckAll(Type, rows.Tokens, Width, (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector);
+        RgLruOperands operands = new(z, gates, y, yBias, lambda, output, state);
+        operands.CheckAll(Type, rows.Tokens, Width, (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector);
         if (rows.Tokens == 0) return;
         RgLruParams parameters = new()
         {
-            Z = input.Z.Address,
-            Gates = input.Gates.Address,
-            Y = input.Y.Address,
-            YBias = input.YBias.Address,
-            Lambda = input.Lambda.Address,
-            Output = input.Output.Address,
+            Z = operands.Z.Address,
+            Gates = operands.Gates.Address,
+            Y = operands.Y.Address,
+            YBias = operands.YBias.Address,
+            Lambda = operands.Lambda.Address,
+            Output = operands.Output.Address,
             Workspace = workspace.Address,
             Rows = rows.Params,
-            State = input.State.Params,
-            ZStride = input.Z.RowStride,
-            GatesStride = input.Gates.RowStride,
-            YStride = input.Y.RowStride,
-            OutputStride = input.Output.RowStride,
+            State = operands.State.Params,
+            ZStride = operands.Z.RowStride,
+            GatesStride = operands.Gates.RowStride,
+            YStride = operands.Y.RowStride,
+            OutputStride = operands.Output.RowStride,
             Width = Width,
             Chunk = ChunkTokens,
         };
@@ -98,8 +113,8 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
             return;
         }
         long needed = WorkspaceBytes(rows.Tokens, rows.Rows);
-        if (workspace.Length * sizeof(float) < needed || workspace.Type != ElementType.Float32 || workspace.Address % 16 != 0)
-            throw new ArgumentException($"workspace must be float32, aligned to 16 bytes, with at least {needed} bytes.", nameof(workspace));
+        if (workspace.Rows > 1 || workspace.Length * workspace.Type.SizeOf() < needed || workspace.Address % 16 != 0)
+            throw new ArgumentException($"workspace must be one row of at least {needed} bytes, aligned to 16 bytes.", nameof(workspace));
         long places = Places(rows.Tokens, rows.Rows);
         _chunked!.Summarize.Launch(stream, _chunked.Summarize.Plan.BlocksFor(places, Width), parameters);
         _chunked.Carry.Launch(stream, _chunked.Carry.Plan.BlocksFor(rows.Rows, Width), parameters);
@@ -121,7 +136,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
     private static long Places(int tokens, int rows) => (long)(tokens / ChunkTokens) + rows;
 
     private static VariantTable<int> ChunkedTable(string kernel) => new(KernelSource.BuiltIn("rg_lru.cu"),
-        new KernelVariant<int>(Chunked, q => Plan(q, kernel, q.Vector)) { Fits = q => q.Shape % q.Vector == 0 },
+        new KernelVariant<int>("chunked-vector", q => Plan(q, kernel, q.Vector)) { Fits = q => q.Shape % q.Vector == 0 },
         new KernelVariant<int>("chunked-general", q => Plan(q, kernel, 1)));
 
     private static KernelPlan Plan(in VariantQuery<int> query, string kernel, int vector) =>
@@ -130,17 +145,10 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
     private sealed record ChunkedKernels(PlannedKernel<RgLruParams> Summarize, PlannedKernel<RgLruParams> Carry, PlannedKernel<RgLruParams> Chunks);
 }
 
-/// <summary>The operands of <see cref="RgLru"/> and <see cref="RgLruStep"/>, N rows of width channels.</summary>
-/// <param name="Z">[N, width], the convolution's result.</param>
-/// <param name="Gates">[N, 2·width]: input gate logits, then recurrence gate logits.</param>
-/// <param name="Y">[N, width], the product that makes the GELU branch, without its bias.</param>
-/// <param name="YBias">[width], or empty.</param>
-/// <param name="Lambda">[width].</param>
-/// <param name="Output">[N, width]; may be exactly Z or Y.</param>
-/// <param name="State">The layer's h, float32 [width] per slot.</param>
-public readonly record struct RgLruOperands(TensorView Z, TensorView Gates, TensorView Y, TensorView YBias, TensorView Lambda, TensorView Output, LayerState State)
+/// <summary>What <see cref="RgLru"/> and <see cref="RgLruStep"/> work on, checked in one place.</summary>
+internal readonly record struct RgLruOperands(TensorView Z, TensorView Gates, TensorView Y, TensorView YBias, TensorView Lambda, TensorView Output, LayerState State)
 {
-    internal void CheckAll(ElementType type, int tokens, int width, int vector)
+    public void CheckAll(ElementType type, int tokens, int width, int vector)
     {
         Check.Matrix(Z, type, tokens, width);
         Check.Matrix(Gates, type, tokens, 2L * width);

@@ -32,28 +32,36 @@ public sealed class RgLruStep : KernelOp, IKernelCatalogue
     /// <summary>Queues one step.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="rows">B rows of one token each.</param>
-    /// <param name="input">The operands, with B rows; h of every row's slot is updated.</param>
+    /// <param name="z">[B, width], the convolution's result.</param>
+    /// <param name="gates">[B, 2·width]: input gate logits, then recurrence gate logits.</param>
+    /// <param name="y">[B, width], the product that makes the GELU branch, without its bias.</param>
+    /// <param name="yBias">[width], or empty.</param>
+    /// <param name="lambda">[width].</param>
+    /// <param name="output">[B, width]; may be exactly z or y.</param>
+    /// <param name="state">The layer's h, float32 [width] per slot; updated.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap in part.</exception>
-    public void Run(GpuStream stream, in PackedRows rows, in RgLruOperands input)
+    public void Run(GpuStream stream, in PackedRows rows, in TensorView z, in TensorView gates, in TensorView y, in TensorView yBias, in TensorView lambda,
+        in TensorView output, in LayerState state)
     {
         ArgumentNullException.ThrowIfNull(stream);
         Check.OneTokenPerRow(rows);
-        input.CheckAll(Type, rows.Tokens, Width, _kernel.Plan.Vector);
+        RgLruOperands operands = new(z, gates, y, yBias, lambda, output, state);
+        operands.CheckAll(Type, rows.Tokens, Width, _kernel.Plan.Vector);
         if (rows.Rows == 0) return;
         RgLruStepParams parameters = new()
         {
-            Z = input.Z.Address,
-            Gates = input.Gates.Address,
-            Y = input.Y.Address,
-            YBias = input.YBias.Address,
-            Lambda = input.Lambda.Address,
-            Output = input.Output.Address,
+            Z = operands.Z.Address,
+            Gates = operands.Gates.Address,
+            Y = operands.Y.Address,
+            YBias = operands.YBias.Address,
+            Lambda = operands.Lambda.Address,
+            Output = operands.Output.Address,
             Rows = rows.Params,
-            State = input.State.Params,
-            ZStride = input.Z.RowStride,
-            GatesStride = input.Gates.RowStride,
-            YStride = input.Y.RowStride,
-            OutputStride = input.Output.RowStride,
+            State = operands.State.Params,
+            ZStride = operands.Z.RowStride,
+            GatesStride = operands.Gates.RowStride,
+            YStride = operands.Y.RowStride,
+            OutputStride = operands.Output.RowStride,
             Width = Width,
         };
         _kernel.Launch(stream, _kernel.Plan.BlocksFor(rows.Rows, Width), parameters);
