@@ -1,0 +1,187 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops;
+
+/// <summary>
+/// Attention of one token per row over the state's ring, in which <see cref="RotaryStep"/> has written the token's own key and value. The ring's
+/// slots are split over blocks; a second kernel merges the splits in a fixed order. The splits depend on the shapes and the device, not on positions.
+/// </summary>
+public sealed class DecodeAttention : KernelOp, IKernelCatalogue
+{
+    private const int Threads = 128;
+    private const int CombineThreads = 256;
+    private const int MaxSplits = 64;
+    private const int MaxGroupHeads = 16;
+    private const int MaxHeadDim = 1024;
+    private const int MaxRows = 65_535;
+
+    private static readonly KernelSource source = KernelSource.BuiltIn("decode_attention.cu");
+
+    private static readonly VariantTable<AttentionShape> variants = new(source,
+        new KernelVariant<AttentionShape>("vector", q => Plan(q, q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
+        new KernelVariant<AttentionShape>("general", q => Plan(q, 1)));
+
+    private static readonly VariantTable<AttentionShape> combineVariants = new(source,
+        new KernelVariant<AttentionShape>("combine", q => new KernelPlan($"decode_attention_combine<{q.T}>", CombineThreads)));
+
+    private readonly AttentionShape _shape;
+    private readonly PlannedKernel<DecodeAttentionParams> _kernel;
+    private readonly PlannedKernel<DecodeAttentionCombineParams> _combine;
+
+    /// <summary>Chooses and requests the kernels.</summary>
+    /// <param name="device">Where it runs.</param>
+    /// <param name="type">Type of qkv, ring and result.</param>
+    /// <param name="heads">Query heads.</param>
+    /// <param name="headDim">Width of a head, at most 1024.</param>
+    /// <param name="variant">A variant to force; null to choose.</param>
+    public DecodeAttention(GpuDevice device, ElementType type, int heads, int headDim, string? variant = null) : base(device, type)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(heads);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(headDim);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(headDim, MaxHeadDim);
+        _shape = new(heads, headDim);
+        _kernel = Request<AttentionShape, DecodeAttentionParams>(variants, _shape, variant);
+        _combine = Request<AttentionShape, DecodeAttentionCombineParams>(combineVariants, _shape);
+    }
+
+    /// <summary>Bytes of workspace that a call of so many rows needs; it may be shared by the layers of a stream.</summary>
+    /// <param name="rows">Rows of the call.</param>
+    /// <param name="ringSlots">Positions that the ring holds.</param>
+    public long WorkspaceBytes(int rows, int ringSlots)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ringSlots);
+        return rows == 0 ? 0 : Partials(rows, ringSlots) * (_shape.HeadDim + 2L) * sizeof(float);
+    }
+
+    /// <summary>Queues the attention.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="rows">Rows of one token each.</param>
+    /// <param name="qkv">[B, (heads + 2) · headDim]; only the rotated q is read.</param>
+    /// <param name="ring">The layer's keys [ringSlots, headDim], then values, in every slot, the token's own included.</param>
+    /// <param name="ringSlots">Positions that the ring holds.</param>
+    /// <param name="keysVisible">Keys that a token sees, itself included; at most <paramref name="ringSlots"/>.</param>
+    /// <param name="y">[B, heads · headDim]; rows of padding become zeros.</param>
+    /// <param name="workspace">Memory of at least <see cref="WorkspaceBytes"/>, of any type, aligned to 4 bytes.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, a row has not one token, or the workspace is too small.</exception>
+    public void Run(GpuStream stream, in PackedRows rows, in TensorView qkv, in LayerState ring, int ringSlots, int keysVisible, in TensorView y, in TensorView workspace)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        Check.Matrix(qkv, Type, rows.Tokens, _shape.QkvWidth);
+        Check.Matrix(y, Type, rows.Tokens, _shape.Width);
+        Check.Aligned(qkv, _kernel.Plan.Vector);
+        KeyValueRing.CheckStep(rows);
+        KeyValueRing.Check(ring, ringSlots, _shape.HeadDim, Type);
+        KeyValueRing.CheckVisible(keysVisible, ringSlots);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Rows, MaxRows, nameof(rows));
+        if (rows.Tokens == 0) return;
+        if (workspace.IsEmpty || workspace.Address % sizeof(float) != 0 || workspace.Length * workspace.Type.SizeOf() < WorkspaceBytes(rows.Rows, ringSlots))
+            throw new ArgumentException($"workspace must be {WorkspaceBytes(rows.Rows, ringSlots)} bytes, aligned to 4.", nameof(workspace));
+
+        (int splits, int splitSlots) = Splits(rows.Rows, ringSlots);
+        ulong statistics = workspace.Address + (ulong)(Partials(rows.Rows, ringSlots) * _shape.HeadDim * sizeof(float));
+        DecodeAttentionParams parameters = new()
+        {
+            Qkv = qkv.Address,
+            Partial = workspace.Address,
+            Statistics = statistics,
+            Rows = rows.Params,
+            Ring = ring.Params,
+            QkvStride = qkv.RowStride,
+            Heads = _shape.Heads,
+            Splits = splits,
+            SplitSlots = splitSlots,
+            RingSlots = ringSlots,
+            KeysVisible = keysVisible,
+            ScaleLog2 = KeyValueRing.Scale(_shape.HeadDim),
+        };
+        _kernel.Launch(stream, new Dim3(splits, rows.Rows, HeadGroups), parameters);
+
+        DecodeAttentionCombineParams combine = new()
+        {
+            Partial = workspace.Address,
+            Statistics = statistics,
+            Y = y.Address,
+            YStride = y.RowStride,
+            Elements = rows.Rows * _shape.Width,
+            Heads = _shape.Heads,
+            HeadDim = _shape.HeadDim,
+            Splits = splits,
+        };
+        _combine.Launch(stream, (combine.Elements + CombineThreads - 1) / CombineThreads, combine);
+    }
+
+    /// <inheritdoc/>
+    public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        AttentionShape shape = new(model.Heads, model.HeadDim);
+        return variants.Enumerate(nameof(DecodeAttention), shape, type).Concat(combineVariants.Enumerate(nameof(DecodeAttention), shape, type));
+    }
+
+    private int HeadGroups => (_shape.Heads + _kernel.Plan.TileRows - 1) / _kernel.Plan.TileRows;
+
+    private long Partials(int rows, int ringSlots) => (long)rows * _shape.Heads * Splits(rows, ringSlots).Count;
+
+    // About two blocks per multiprocessor, each of whole tiles of keys.
+    private (int Count, int Slots) Splits(int rows, int ringSlots)
+    {
+        int keys = _kernel.Plan.TileColumns;
+        int tiles = (ringSlots + keys - 1) / keys;
+        long blocks = (long)rows * HeadGroups;
+        long wanted = Math.Clamp((2L * Device.Limits.MultiprocessorCount + blocks - 1) / blocks, 1, Math.Min(MaxSplits, tiles));
+        int tilesPerSplit = (int)((tiles + wanted - 1) / wanted);
+        return ((tiles + tilesPerSplit - 1) / tilesPerSplit, tilesPerSplit * keys);
+    }
+
+    private static KernelPlan Plan(in VariantQuery<AttentionShape> query, int vector)
+    {
+        (int heads, int headDim) = query.Shape;
+        int size = query.Type.SizeOf();
+        int keys = headDim * size switch { <= 1024 => 32, <= 2048 => 16, _ => 8 };
+        int groups = (heads + Math.Min(MaxGroupHeads, 4096 / headDim) - 1) / Math.Min(MaxGroupHeads, 4096 / headDim);
+        int groupHeads = (heads + groups - 1) / groups;
+        int words = (headDim + query.Vector - 1) / query.Vector;
+        int stride = (words | 1) * query.Vector;
+        return new($"decode_attention<{query.T}, {headDim}, {groupHeads}, {keys}, {vector}>", Threads)
+        {
+            Vector = vector,
+            TileRows = groupHeads,
+            TileColumns = keys,
+            SharedBytes = groupHeads * (words * query.Vector + keys) * sizeof(float) + 2 * keys * stride * size,
+        };
+    }
+}
+
+/// <summary>Mirror of DecodeAttentionParams in decode_attention.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct DecodeAttentionParams
+{
+    public ulong Qkv;
+    public ulong Partial;
+    public ulong Statistics;
+    public PackedRowsParams Rows;
+    public SlotMemoryParams Ring;
+    public long QkvStride;
+    public int Heads;
+    public int Splits;
+    public int SplitSlots;
+    public int RingSlots;
+    public int KeysVisible;
+    public float ScaleLog2;
+}
+
+/// <summary>Mirror of DecodeAttentionCombineParams in decode_attention.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct DecodeAttentionCombineParams
+{
+    public ulong Partial;
+    public ulong Statistics;
+    public ulong Y;
+    public long YStride;
+    public long Elements;
+    public int Heads;
+    public int HeadDim;
+    public int Splits;
+}
