@@ -83,8 +83,8 @@ public sealed class CheckpointReader : ICheckpointSource, IDisposable
     /// <inheritdoc/>
     public void Read(WeightName name, ElementType type, long firstElement, Span<byte> destination)
     {
-        if (!_locations.TryGetValue(name, out Location? location)) throw new ArgumentException($"the model has no {name}", nameof(name));
         int elements = CheckpointSources.CheckRun(Config, name, type, firstElement, destination.Length);
+        Location location = _locations[name];
         if (location.Stored.TransposedRows > 0)
         {
             ReadTransposed(location, type, firstElement, elements, destination);

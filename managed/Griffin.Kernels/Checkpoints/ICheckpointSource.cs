@@ -44,6 +44,7 @@ public static class CheckpointSources
     {
         if (type is not (ElementType.Float32 or ElementType.BFloat16 or ElementType.Float16))
             throw new ArgumentException($"weights are read as Float32, BFloat16 or Float16, not {type}", nameof(type));
+        if (!WeightCatalogue.Contains(config, name)) throw new ArgumentException($"the model has no {name}", nameof(name));
         int size = type.SizeOf();
         long elements = WeightCatalogue.ElementsOf(config, name.Kind);
         if (destinationBytes % size != 0 || firstElement < 0 || firstElement > elements - destinationBytes / size)

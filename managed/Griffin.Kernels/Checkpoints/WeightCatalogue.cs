@@ -38,6 +38,17 @@ public static class WeightCatalogue
         yield return WeightName.FinalNorm;
     }
 
+    /// <summary>Whether the model has a tensor.</summary>
+    public static bool Contains(GriffinConfig config, WeightName name)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        if (name.Kind is WeightKind.Embedding or WeightKind.FinalNorm) return name.Layer == WeightName.NoLayer;
+        if (name.Layer < 0 || name.Layer >= config.Layers) return false;
+        return name.Kind is WeightKind.TemporalNorm or WeightKind.ChannelNorm
+            || mlp.Contains(name.Kind)
+            || (config.KindOf(name.Layer) == LayerKind.Attention ? attention : recurrent).Contains(name.Kind);
+    }
+
     /// <summary>The shape of a tensor, row-major.</summary>
     public static ValueList<int> ShapeOf(GriffinConfig config, WeightKind kind) =>
         ValueList.Create<int>([.. Dimensions(config, kind).Select(dimension => dimension.Size)]);
