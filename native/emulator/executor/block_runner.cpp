@@ -1,0 +1,309 @@
+#include "executor/block_runner.h"
+
+#include "check/hooks.h"
+#include "core/random.h"
+#include "executor/fault.h"
+#include "executor/signals.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+
+__thread EmuThread* emu_current;
+__thread EmuBlock* emu_block;
+
+namespace emu {
+
+namespace {
+__thread BlockRunner* running;
+
+// Offset of the first shared array in the worker's arena, and the alignment of the dynamic one.
+constexpr unsigned kSharedAlignment = 256;
+} // namespace
+
+BlockRunner::BlockRunner() {
+    void* memory = mmap(nullptr, kMaxThreads * sizeof(EmuThread), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) abort();
+    _threads = static_cast<EmuThread*>(memory);
+    for (unsigned i = 0; i < kMaxThreads; ++i) _threads[i].linear = i;
+    _block.threads = _threads;
+    _checker = check::create_worker();
+}
+
+BlockRunner::~BlockRunner() {
+    check::destroy_worker(_checker);
+    munmap(_threads, kMaxThreads * sizeof(EmuThread));
+}
+
+BlockRunner& BlockRunner::of_this_thread() {
+    thread_local BlockRunner runner;
+    return runner;
+}
+
+BlockRunner* BlockRunner::current() { return running; }
+
+void BlockRunner::shape_threads(EmuDim shape) {
+    if (shape.x == _shape.x && shape.y == _shape.y && shape.z == _shape.z) return;
+    _shape = shape;
+    unsigned linear = 0;
+    for (unsigned z = 0; z < shape.z; ++z)
+        for (unsigned y = 0; y < shape.y; ++y)
+            for (unsigned x = 0; x < shape.x; ++x) _threads[linear++].index = {x, y, z};
+}
+
+void BlockRunner::shuffle_threads(unsigned long long linear_block) {
+    if (!_order) _order.reset(new unsigned[kMaxThreads]);
+    Random random(_launch->seed ^ (linear_block * 0x9E3779B97F4A7C15ull));
+    for (unsigned i = 0; i < _block.count; ++i) {
+        unsigned j = static_cast<unsigned>(random.below(i + 1));
+        _order[i] = _order[j];
+        _order[j] = i;
+    }
+    _block.order = _order.get();
+}
+
+void BlockRunner::begin(const LaunchRequest& launch, check::Launch* checks, LaunchFault& fault) {
+    _launch = &launch;
+    _checks = checks;
+    _fault = &fault;
+    _watched = launch.checked || launch.count_accesses;
+    shape_threads(launch.block);
+    _block.block_dim = launch.block;
+    _block.grid_dim = launch.grid;
+    _block.count = launch.block.x * launch.block.y * launch.block.z;
+    _block.order = nullptr;
+    unsigned char* shared = check::shared_arena(_checker) + kSharedAlignment;
+    unsigned static_end = launch.shared_storage_bytes + check::SharedGuardBytes;
+    _block.static_shared = shared;
+    _block.dynamic_shared = shared + (static_end + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
+    install_signal_handler();
+    if (_watched) check::use_worker(_checker);
+    emu_block = &_block;
+    running = this;
+}
+
+void BlockRunner::end() {
+    if (_watched) check::use_worker(nullptr);
+    running = nullptr;
+    emu_block = nullptr;
+    emu_current = nullptr;
+}
+
+void BlockRunner::run_block(unsigned long long linear_block) {
+    const EmuDim grid = _launch->grid;
+    _block.index = {static_cast<unsigned>(linear_block % grid.x), static_cast<unsigned>(linear_block / grid.x % grid.y),
+                    static_cast<unsigned>(linear_block / grid.x / grid.y)};
+    _block.next = 0;
+    _block.ready = 0;
+    _parked = 0;
+    _ready_head = _ready_tail = 0;
+    _barrier.arrived = 0;
+    if (_launch->checked) {
+        shuffle_threads(linear_block);
+    }
+    if (_watched) announce_block();
+    _fibre = _fibres.take();
+    _in_kernel = true;
+    emu_switch(&_main_stack_pointer, FibrePool::prepare(_fibre, &fibre_entry));
+    _in_kernel = false;
+    if (_fault->raised.load(std::memory_order_relaxed)) {
+        memset(_warp_arrived, 0, sizeof(_warp_arrived));
+        for (unsigned i = 0; i < _block.count; ++i) _threads[i].wait = static_cast<unsigned>(Wait::None);
+        _fibres.release_all();
+    } else {
+        _fibres.release(_fibre);
+    }
+    _async.reset();
+    if (_watched) check::end_block(_checker);
+}
+
+void BlockRunner::announce_block() {
+    check::begin_block(_checker, _checks, {_block.index.x, _block.index.y, _block.index.z});
+    for (const SharedSlot& slot : *_launch->shared_slots)
+        check::add_shared_array(_checker, _block.static_shared + slot.offset, slot.bytes, slot.name.c_str());
+    if (_launch->dynamic_shared_bytes)
+        check::add_shared_array(_checker, _block.dynamic_shared, _launch->dynamic_shared_bytes, "dynamic shared memory");
+}
+
+void BlockRunner::fibre_entry() {
+    const LaunchRequest& launch = *running->_launch;
+    launch.run(launch.parameters);
+}
+
+EmuThread* BlockRunner::take_ready() {
+    --_block.ready;
+    if (_launch->checked) {
+        // Any of the waiting threads may be the next one to go on.
+        unsigned waiting = _ready_tail - _ready_head;
+        unsigned pick = _ready_head + static_cast<unsigned>((_launch->seed ^ _ready_tail * 0x9E3779B97F4A7C15ull) % waiting);
+        std::swap(_ready[_ready_head % kMaxThreads], _ready[pick % kMaxThreads]);
+    }
+    return &_threads[_ready[_ready_head++ % kMaxThreads]];
+}
+
+// Chooses what runs next on this operating-system thread: a parked thread that may go on, else threads not started yet.
+void* BlockRunner::next_stack_pointer() {
+    if (_block.ready) {
+        EmuThread* thread = take_ready();
+        --_parked;
+        thread->wait = static_cast<unsigned>(Wait::None);
+        _fibre = static_cast<Fibre*>(thread->fibre);
+        emu_current = thread;
+        if (_watched) check::set_thread(_checker, thread->linear);
+        return thread->stack_pointer;
+    }
+    if (_block.next != _block.count) {
+        _fibre = _fibres.take();
+        return FibrePool::prepare(_fibre, &fibre_entry);
+    }
+    return nullptr;
+}
+
+void BlockRunner::park(EmuThread* self) {
+    self->fibre = _fibre;
+    ++_parked;
+    void* next = next_stack_pointer();
+    if (!next) fail_deadlock();
+    emu_switch(&self->stack_pointer, next);
+}
+
+void BlockRunner::thread_ended() {
+    _fibres.release(_fibre);
+    emu_jump(next_stack_pointer());
+}
+
+void BlockRunner::threads_exhausted() {
+    if (_block.ready) thread_ended();
+    if (_parked) fail_deadlock();
+    emu_jump(_main_stack_pointer);
+}
+
+void BlockRunner::block_rendezvous(void* operands, EmuBlockStep step, const void* site) {
+    EmuThread* self = emu_current;
+    self->site = site;
+    if (_barrier.arrived == 0) {
+        _barrier.step = step;
+        _barrier.site = site;
+    } else if (_barrier.step != step || (_barrier.site != site && _launch->checked && !same_site(_barrier.site, site))) {
+        for (unsigned i = 0; i < _block.count; ++i)
+            if (_threads[i].wait == static_cast<unsigned>(Wait::Block)) fail_divergence(*self, _threads[i], "barrier", site);
+    }
+    _operands[self->linear] = operands;
+    if (++_barrier.arrived < _block.count) {
+        self->wait = static_cast<unsigned>(Wait::Block);
+        park(self);
+        return;
+    }
+    _barrier.arrived = 0;
+    if (_watched) {
+        check::barrier_passed(_checker);
+        check::begin_step(_checker);
+    }
+    if (step) step(_operands, static_cast<int>(_block.count));
+    if (_watched) check::end_step(_checker);
+    for (unsigned i = 0; i < _block.count; ++i)
+        if (&_threads[i] != self) make_ready(&_threads[i]);
+}
+
+unsigned BlockRunner::existing_lanes(unsigned warp) const {
+    unsigned lanes = _block.count - warp * 32;
+    return lanes >= 32 ? 0xFFFFFFFFu : (1u << lanes) - 1;
+}
+
+void BlockRunner::warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step, const void* site) {
+    EmuThread* self = emu_current;
+    const unsigned warp = self->linear / 32, lane = self->linear % 32;
+    mask &= existing_lanes(warp);
+    self->site = site;
+    if (!(mask >> lane & 1)) fail(CUDA_ERROR_LAUNCH_FAILED, "a warp operation is executed by a lane that its mask does not name", site);
+    unsigned& arrived = _warp_arrived[warp];
+    // Every lane that waits already and that either side names must be waiting for this very operation.
+    EmuThread* lanes = &_threads[warp * 32];
+    for (unsigned others = arrived; others; others &= others - 1) {
+        unsigned other = static_cast<unsigned>(__builtin_ctz(others));
+        bool related = (mask >> other & 1) || (lanes[other].mask >> lane & 1);
+        if (!related) continue;
+        bool same = lanes[other].mask == mask && _warp_steps[warp * 32 + other] == step &&
+                    (lanes[other].site == site || !_launch->checked || same_site(lanes[other].site, site));
+        if (!same) fail_divergence(*self, lanes[other], "warp operation", site);
+        if (!_launch->checked) break;
+    }
+    self->operands = operands;
+    self->mask = mask;
+    _warp_steps[self->linear] = step;
+    arrived |= 1u << lane;
+    if ((arrived & mask) != mask) {
+        self->wait = static_cast<unsigned>(Wait::Warp);
+        park(self);
+        return;
+    }
+    arrived &= ~mask;
+    if (_watched) check::begin_step(_checker);
+    if (step) {
+        void* posted[32];
+        for (unsigned i = 0; i < 32; ++i) posted[i] = mask >> i & 1 ? lanes[i].operands : nullptr;
+        step(posted, mask);
+    }
+    if (_watched) {
+        check::end_step(_checker);
+        check::warp_met(_checker, warp, mask, true);
+    }
+    for (unsigned others = mask & ~(1u << lane); others; others &= others - 1) make_ready(&lanes[__builtin_ctz(others)]);
+}
+
+void BlockRunner::fail_divergence(const EmuThread& self, const EmuThread& other, const char* what, const void* site) {
+    std::string text = "divergent ";
+    text += what;
+    text += ": thread " + describe_dim(self.index) + " is at " + describe_site(site) + ", thread " + describe_dim(other.index) + " waits at " +
+            describe_site(other.site);
+    fail(CUDA_ERROR_LAUNCH_FAILED, text, site);
+}
+
+// No thread can go on: some wait for threads that never come.
+void BlockRunner::fail_deadlock() {
+    const EmuThread* waiting = nullptr;
+    unsigned at_barrier = 0, at_warp = 0;
+    for (unsigned i = 0; i < _block.count; ++i) {
+        bool barrier = _threads[i].wait == static_cast<unsigned>(Wait::Block), warp = _threads[i].wait == static_cast<unsigned>(Wait::Warp);
+        at_barrier += barrier;
+        at_warp += warp;
+        if ((barrier || warp) && !waiting) waiting = &_threads[i];
+    }
+    unsigned ended = _block.count - at_barrier - at_warp;
+    std::string text;
+    if (waiting && waiting->wait == static_cast<unsigned>(Wait::Warp)) {
+        text = "divergent warp operation: thread " + describe_dim(waiting->index) + " waits at " + describe_site(waiting->site) +
+               " for lanes that its mask names and that never come";
+        const unsigned first = waiting->linear / 32 * 32;
+        for (unsigned lane = 0; lane < 32; ++lane) {
+            if (!(waiting->mask >> lane & 1)) continue;
+            const EmuThread& other = _threads[first + lane];
+            if (other.wait == waiting->wait) continue;
+            text += other.wait == static_cast<unsigned>(Wait::Block)
+                ? " (lane " + std::to_string(lane) + " waits at the barrier at " + describe_site(other.site) + ")"
+                : " (lane " + std::to_string(lane) + " has ended)";
+            break;
+        }
+    } else {
+        text = "divergent barrier: " + std::to_string(at_barrier) + " of " + std::to_string(_block.count) + " threads wait at " +
+               describe_site(waiting ? waiting->site : nullptr) + ", " + std::to_string(ended) + " have ended";
+        if (at_warp) text += ", " + std::to_string(at_warp) + " wait at warp operations";
+    }
+    fail(CUDA_ERROR_LAUNCH_FAILED, text, waiting ? waiting->site : nullptr);
+}
+
+void BlockRunner::fail(CUresult code, const std::string& text, const void* site) { abandon(code, check::where(site) + ": " + text); }
+
+void BlockRunner::abandon(CUresult code, const std::string& text) {
+    {
+        std::lock_guard<std::mutex> lock(_fault->mutex);
+        if (!_fault->raised.load(std::memory_order_relaxed)) {
+            _fault->code = code;
+            _fault->text = text;
+            _fault->raised.store(true, std::memory_order_release);
+        }
+    }
+    emu_jump(_main_stack_pointer);
+}
+
+} // namespace emu

@@ -1,0 +1,39 @@
+// What kernels call: thin doors to the runner of the calling thread.
+#include "check/hooks.h"
+#include "executor/block_runner.h"
+
+const char emu_abi_identity = 0;
+
+namespace {
+emu::BlockRunner& runner() { return *emu::BlockRunner::current(); }
+} // namespace
+
+void emu_block_rendezvous(void* operands, EmuBlockStep step) { runner().block_rendezvous(operands, step, __builtin_return_address(0)); }
+
+void emu_warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step) {
+    runner().warp_rendezvous(mask, operands, step, __builtin_return_address(0));
+}
+
+void emu_async_copy(void* shared_destination, const void* global_source, unsigned bytes, unsigned valid_bytes) {
+    runner().async_copies().issue(*emu_current, shared_destination, global_source, bytes, valid_bytes, __builtin_return_address(0));
+}
+
+void emu_async_commit() { runner().async_copies().commit(*emu_current); }
+
+void emu_async_wait(int groups_left) { runner().async_copies().wait(*emu_current, groups_left); }
+
+void emu_count_matrix_ops(unsigned long long multiply_adds) {
+    if (runner().launch().count_accesses) check::count_matrix_ops(multiply_adds);
+}
+
+void emu_note_access(int lane, const void* address, unsigned bytes, bool write) {
+    check::note_access(emu_current->linear / 32 * 32 + static_cast<unsigned>(lane), address, bytes, write, __builtin_return_address(0));
+}
+
+void emu_thread_started() { check::set_thread(runner().checker(), emu_current->linear); }
+
+void emu_trap() { runner().fail(CUDA_ERROR_ILLEGAL_INSTRUCTION, "the kernel executed a trap", __builtin_return_address(0)); }
+
+void emu_resume_ready() { runner().thread_ended(); }
+
+void emu_threads_exhausted() { runner().threads_exhausted(); }

@@ -1,0 +1,79 @@
+// What compiled kernels and the emulator agree on. Force-included into every kernel and included by the executor; uses no other header.
+#pragma once
+
+#define GRIFFIN_EMULATOR_ABI 1
+
+extern "C" {
+
+struct EmuDim { unsigned x, y, z; };
+
+struct EmuBlock;
+
+// One CUDA thread. The records of a block form an array in linear order; `index` depends on the block's shape only.
+struct alignas(64) EmuThread {
+    EmuDim index;              // threadIdx
+    unsigned linear;           // position in the block
+    void* stack_pointer;       // saved while parked
+    void* fibre;               // stack it runs on while parked
+    const void* site;          // return address of the rendezvous it waits at
+    void* operands;            // posted for a warp step
+    unsigned wait;             // what it waits for: EmuWait
+    unsigned mask;             // warp rendezvous: participating lanes
+};
+
+// The block that an operating-system thread runs at the moment. `next` threads were started so far; the kernel's own loop takes the rest.
+struct EmuBlock {
+    EmuDim index;              // blockIdx
+    EmuDim block_dim;
+    EmuDim grid_dim;
+    unsigned count;            // threads in the block
+    unsigned next;
+    unsigned ready;            // parked threads that may go on
+    unsigned char* static_shared;
+    unsigned char* dynamic_shared;
+    EmuThread* threads;
+    const unsigned* order;     // start order of the threads (checked builds)
+};
+
+typedef void (*EmuWarpStep)(void* const* lanes, unsigned mask);
+typedef void (*EmuBlockStep)(void* const* threads, int count);
+
+#define EMU_ABI_TLS __attribute__((tls_model("initial-exec"), visibility("default")))
+#define EMU_ABI __attribute__((visibility("default")))
+
+extern __thread EmuThread* emu_current EMU_ABI_TLS;
+extern __thread EmuBlock* emu_block EMU_ABI_TLS;
+extern const char emu_abi_identity EMU_ABI;    // its address tells two copies of the emulator apart
+
+EMU_ABI void emu_block_rendezvous(void* operands, EmuBlockStep step);
+EMU_ABI void emu_warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step);
+EMU_ABI void emu_async_copy(void* shared_destination, const void* global_source, unsigned bytes, unsigned valid_bytes);
+EMU_ABI void emu_async_commit();
+EMU_ABI void emu_async_wait(int groups_left);
+EMU_ABI void emu_count_matrix_ops(unsigned long long multiply_adds);
+EMU_ABI void emu_note_access(int lane, const void* address, unsigned bytes, bool write);
+EMU_ABI void emu_thread_started();                              // checked builds: emu_current changed
+EMU_ABI void emu_trap() __attribute__((noreturn));
+EMU_ABI void emu_resume_ready() __attribute__((noreturn));      // the running thread ended and others are ready
+EMU_ABI void emu_threads_exhausted() __attribute__((noreturn)); // every thread of the block has been started
+EMU_ABI unsigned emu_register_shared(unsigned bytes, unsigned alignment, const char* name, int line);
+
+struct EmuParameter { unsigned offset, bytes; };
+
+struct EmuKernelEntry {
+    const char* name;               // lowered name
+    const char* expression;         // as the program asked for it: for messages
+    void (*run)(void* const* parameters);
+    const EmuParameter* parameters;
+    unsigned parameter_count;
+    unsigned max_threads;           // __launch_bounds__, 0 when absent
+};
+
+struct EmuModuleTable {
+    unsigned abi;
+    unsigned kernel_count;
+    const EmuKernelEntry* kernels;
+    const char* emulator;           // &emu_abi_identity as this module sees it
+};
+
+} // extern "C"
