@@ -51,11 +51,12 @@ void BlockRunner::shape_threads(EmuDim shape) {
             for (unsigned x = 0; x < shape.x; ++x) _threads[linear++].index = {x, y, z};
 }
 
-void BlockRunner::shuffle_threads(unsigned long long linear_block) {
+// The order in which threads start: as numbered, or (checked) a permutation by seed.
+void BlockRunner::order_threads(unsigned long long linear_block) {
     if (!_order) _order.reset(new unsigned[kMaxThreads]);
     Random random(_launch->seed ^ (linear_block * 0x9E3779B97F4A7C15ull));
     for (unsigned i = 0; i < _block.count; ++i) {
-        unsigned j = static_cast<unsigned>(random.below(i + 1));
+        unsigned j = _launch->checked ? static_cast<unsigned>(random.below(i + 1)) : i;
         _order[i] = _order[j];
         _order[j] = i;
     }
@@ -66,7 +67,7 @@ void BlockRunner::begin(const LaunchRequest& launch, check::Launch* checks, Laun
     _launch = &launch;
     _checks = checks;
     _fault = &fault;
-    _watched = launch.checked || launch.count_accesses;
+    _watched = launch.instrumented;
     shape_threads(launch.block);
     _block.block_dim = launch.block;
     _block.grid_dim = launch.grid;
@@ -98,10 +99,10 @@ void BlockRunner::run_block(unsigned long long linear_block) {
     _parked = 0;
     _ready_head = _ready_tail = 0;
     _barrier.arrived = 0;
-    if (_launch->checked) {
-        shuffle_threads(linear_block);
+    if (_watched) {
+        order_threads(linear_block);
+        announce_block();
     }
-    if (_watched) announce_block();
     _fibre = _fibres.take();
     _in_kernel = true;
     emu_switch(&_main_stack_pointer, FibrePool::prepare(_fibre, &fibre_entry));

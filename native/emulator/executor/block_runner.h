@@ -56,7 +56,7 @@ private:
 
     static void fibre_entry();
     void shape_threads(EmuDim shape);
-    void shuffle_threads(unsigned long long linear_block);
+    void order_threads(unsigned long long linear_block);
     void announce_block();
     void park(EmuThread* self);
     void* next_stack_pointer();

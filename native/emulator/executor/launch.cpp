@@ -53,7 +53,7 @@ void run_cooperative(const LaunchRequest& launch, check::Launch* checks, LaunchF
 
 void run_launch(const LaunchRequest& launch, LaunchFault& fault) {
     const unsigned long long count = static_cast<unsigned long long>(launch.grid.x) * launch.grid.y * launch.grid.z;
-    const bool watched = launch.checked || launch.count_accesses;
+    const bool watched = launch.instrumented;
     check::Launch* checks = !watched ? nullptr : check::begin_launch(
         {launch.kernel, launch.device, {launch.grid.x, launch.grid.y, launch.grid.z}, {launch.block.x, launch.block.y, launch.block.z},
          launch.dynamic_shared_bytes, launch.checked, launch.count_accesses});

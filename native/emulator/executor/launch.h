@@ -34,6 +34,7 @@ struct LaunchRequest {
     int device;
     bool cooperative;
     bool checked;
+    bool instrumented;                   // the module was compiled for checking or counting
     bool count_accesses;
     uint64_t seed;                       // of this launch: orders of threads and blocks
     int workers;                         // upper bound on operating-system threads

@@ -1,0 +1,108 @@
+#include "compiler/host_compiler.h"
+
+#include "compiler/shim_text.h"
+#include "core/process.h"
+#include "shim/abi.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <map>
+#include <mutex>
+
+namespace emu {
+
+namespace {
+
+const std::vector<std::string> kFlags = {"-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+                                         "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector",
+                                         "-fno-asynchronous-unwind-tables", "-fvisibility=hidden", "-fPIC", "-shared", "-g1", "-w",
+                                         "-nostdinc", "-nostdinc++", "-fdiagnostics-color=never"};
+const std::vector<std::string> kCheckedFlags = {"-DGRIFFIN_CHECKED=1", "-fsanitize=thread", "-fno-optimize-sibling-calls"};
+const std::vector<std::string> kCheckedLinkFlags = {"-nodefaultlibs", "-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset"};
+
+std::string library_path() {
+    Dl_info self{};
+    dladdr(&emu_abi_identity, &self);
+    return self.dli_fname;
+}
+
+std::string digest(const std::string& text) {
+    uint64_t first = 0xCBF29CE484222325ull, second = 0x9AE16A3B2F90404Full;
+    for (unsigned char c : text) {
+        first = (first ^ c) * 0x100000001B3ull;
+        second = (second + c) * 0xFF51AFD7ED558CCDull;
+        second ^= second >> 29;
+    }
+    char buffer[40];
+    snprintf(buffer, sizeof(buffer), "%016llx%016llx", static_cast<unsigned long long>(first), static_cast<unsigned long long>(second));
+    return buffer;
+}
+
+std::string describe(const HostCompiler& compiler) {
+    std::string version, driver;
+    if (run_process({compiler.path, "--version"}, version) != 0) return {};
+    // The driver prints the command that it would run: -march=native is spelt out there.
+    if (run_process({compiler.path, "-march=native", "-###", "-E", "-x", "c++", "/dev/null"}, driver) != 0) return {};
+    std::string architecture = "native";
+    for (const char* key : {"\"-march=", "-march=", "\"-target-cpu\" \""}) {
+        size_t at = driver.find(key);
+        while (at != std::string::npos && driver.compare(at + std::string(key).size(), 6, "native") == 0) at = driver.find(key, at + 1);
+        if (at == std::string::npos) continue;
+        at += std::string(key).size();
+        architecture = driver.substr(at, driver.find_first_of("\" \n", at) - at);
+        break;
+    }
+    std::string flags;
+    for (const auto* list : {&kFlags, &kCheckedFlags, &kCheckedLinkFlags})
+        for (const std::string& flag : *list) flags += flag + " ";
+    return version.substr(0, version.find('\n')) + " -march=" + architecture + " target:" + digest(driver) + " shim:" + digest(shim_text() + flags);
+}
+
+} // namespace
+
+HostCompiler find_host_compiler() {
+    if (const char* chosen = getenv("GRIFFIN_CXX"); chosen && *chosen) {
+        std::string name = chosen;
+        std::string path = name.find('/') == std::string::npos ? find_program(name) : name;
+        return {path, name.find("clang") != std::string::npos};
+    }
+    if (std::string path = find_program("g++"); !path.empty()) return {path, false};
+    for (const char* name : {"clang++", "clang++-19", "clang++-18", "clang++-17", "clang++-16", "clang++-15", "clang++-14"})
+        if (std::string path = find_program(name); !path.empty()) return {path, true};
+    return {};
+}
+
+std::string compiler_identity() {
+    HostCompiler compiler = find_host_compiler();
+    if (compiler.path.empty()) return {};
+    static std::mutex mutex;
+    static std::map<std::string, std::string> known;
+    std::lock_guard<std::mutex> lock(mutex);
+    std::string& identity = known[compiler.path];
+    if (identity.empty()) identity = describe(compiler);
+    return identity;
+}
+
+std::vector<std::string> compile_command(const HostCompiler& compiler, bool checked, const std::vector<std::string>& definitions,
+                                         const std::string& folder, const std::string& source, const std::string& output) {
+    std::vector<std::string> command = {compiler.path};
+    command.insert(command.end(), kFlags.begin(), kFlags.end());
+    if (compiler.clang) command.push_back("-Wno-everything");
+    if (checked) {
+        command.insert(command.end(), kCheckedFlags.begin(), kCheckedFlags.end());
+        command.insert(command.end(), kCheckedLinkFlags.begin(), kCheckedLinkFlags.end());
+        if (compiler.clang) {
+            command.insert(command.end(), {"-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-distinguish-volatile=1"});
+        } else {
+            command.insert(command.end(), {"--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1"});
+        }
+    }
+    command.insert(command.end(), definitions.begin(), definitions.end());
+    command.insert(command.end(), {"-I", folder, "-include", folder + "/griffin_emulator.h", source, library_path(), "-lm"});
+    if (checked) command.insert(command.end(), {"-lc", "-lgcc"});
+    command.insert(command.end(), {"-o", output});
+    return command;
+}
+
+} // namespace emu

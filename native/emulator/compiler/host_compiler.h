@@ -1,0 +1,24 @@
+// The machine's C++ compiler.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace emu {
+
+struct HostCompiler {
+    std::string path;      // empty: none was found
+    bool clang = false;
+};
+
+// g++ or clang++ on PATH; GRIFFIN_CXX names another.
+HostCompiler find_host_compiler();
+
+// Everything about compiler, resolved native architecture and shim that decides the bits of a compiled kernel; empty without a compiler.
+std::string compiler_identity();
+
+// Arguments that turn `source` into the shared library `output`; linked against this library.
+std::vector<std::string> compile_command(const HostCompiler& compiler, bool checked, const std::vector<std::string>& definitions,
+                                         const std::string& folder, const std::string& source, const std::string& output);
+
+} // namespace emu

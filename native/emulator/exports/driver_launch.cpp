@@ -1,0 +1,159 @@
+// Kernel launches.
+#include "core/enqueue.h"
+#include "core/module.h"
+#include "core/stream.h"
+#include "executor/worker_pool.h"
+
+#include <cstring>
+
+using namespace emu;
+
+namespace {
+
+struct Geometry { EmuDim grid, block; unsigned dynamic_shared; bool cooperative; };
+
+CUresult verify(const Context& context, const Kernel& kernel, const Geometry& launch) {
+    const EmuDim grid = launch.grid, block = launch.block;
+    if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z) return CUDA_ERROR_INVALID_VALUE;
+    if (grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535) return CUDA_ERROR_INVALID_VALUE;
+    if (block.x > 1024 || block.y > 1024 || block.z > 64) return CUDA_ERROR_INVALID_VALUE;
+    const unsigned threads = block.x * block.y * block.z;
+    if (threads > 1024) return CUDA_ERROR_INVALID_VALUE;
+    if (kernel.entry->max_threads && threads > kernel.entry->max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+    if (launch.dynamic_shared > static_cast<unsigned>(kernel.max_dynamic_shared)) return CUDA_ERROR_INVALID_VALUE;
+    if (launch.cooperative) {
+        const DeviceLimits& limits = context.device.limits;
+        unsigned long long resident = static_cast<unsigned long long>(limits.multiprocessors) *
+            (static_cast<unsigned>(limits.threads_per_multiprocessor) / ((threads + 31) / 32 * 32));
+        if (static_cast<unsigned long long>(grid.x) * grid.y * grid.z > resident) return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
+    }
+    return CUDA_SUCCESS;
+}
+
+CUresult run(Context& context, const Kernel& kernel, const Geometry& geometry, void* const* parameters) {
+    const Device& device = context.device;
+    LaunchRequest request{kernel.entry->expression, kernel.entry->run, parameters, geometry.grid, geometry.block, &kernel.module->shared_slots,
+                          kernel.module->shared_storage_bytes, geometry.dynamic_shared, device.ordinal, geometry.cooperative, device.checked(), device.instrumented(),
+                          device.config.count_accesses != 0, device.checked() ? context.random.next() : 0,
+                          device.config.workers > 0 ? device.config.workers : worker_count()};
+    LaunchFault fault;
+    run_launch(request, fault);
+    if (!fault.raised.load(std::memory_order_acquire)) return CUDA_SUCCESS;
+    context.fail(fault.code, fault.text);
+    return fault.code;
+}
+
+// The parameters of a launch that runs after the call has returned.
+class StoredParameters {
+public:
+    StoredParameters(const EmuKernelEntry& entry, void* const* parameters) {
+        unsigned count = entry.parameter_count, bytes = 0;
+        if (count) bytes = entry.parameters[count - 1].offset + entry.parameters[count - 1].bytes;
+        _storage.resize(bytes / sizeof(Unit) + 1);
+        auto* base = reinterpret_cast<unsigned char*>(_storage.data());
+        for (unsigned i = 0; i < count; ++i) {
+            _pointers.push_back(base + entry.parameters[i].offset);
+            memcpy(_pointers.back(), parameters[i], entry.parameters[i].bytes);
+        }
+    }
+    void* const* pointers() const { return _pointers.data(); }
+
+private:
+    struct alignas(64) Unit { unsigned char bytes[64]; };
+    std::vector<Unit> _storage;
+    std::vector<void*> _pointers;
+};
+
+// CU_LAUNCH_PARAM_*: the parameters as one packed buffer.
+bool unpack_extra(const EmuKernelEntry& entry, void** extra, std::vector<void*>& pointers) {
+    unsigned char* buffer = nullptr;
+    size_t bytes = 0;
+    for (; *extra; extra += 2) {
+        auto key = reinterpret_cast<uintptr_t>(extra[0]);
+        if (key == 1) buffer = static_cast<unsigned char*>(extra[1]);
+        else if (key == 2) bytes = *static_cast<size_t*>(extra[1]);
+        else return false;
+    }
+    unsigned count = entry.parameter_count;
+    size_t expected = count ? entry.parameters[count - 1].offset + entry.parameters[count - 1].bytes : 0;
+    if (bytes != expected || (expected && !buffer)) return false;
+    for (unsigned i = 0; i < count; ++i) pointers.push_back(buffer + entry.parameters[i].offset);
+    return true;
+}
+
+CUresult launch(CUfunction function, const Geometry& geometry, CUstream handle, void** parameters, void** extra) {
+    GRIFFIN_ENTER(call);
+    if (!call->kernels.count(function)) return CUDA_ERROR_INVALID_HANDLE;
+    Stream* stream = find_stream(call.context(), handle);
+    if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+    const EmuKernelEntry& entry = *function->entry;
+    std::vector<void*> unpacked;
+    if (extra) {
+        if (parameters || !unpack_extra(entry, extra, unpacked)) return CUDA_ERROR_INVALID_VALUE;
+        parameters = unpacked.data();
+    } else if (!parameters && entry.parameter_count) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    CUresult result = verify(call.context(), *function, geometry);
+    if (result != CUDA_SUCCESS) return result;
+    if (!call->device.checked()) return run(call.context(), *function, geometry, parameters);
+    Context* context = &call.context();
+    auto stored = std::make_shared<StoredParameters>(entry, parameters);
+    return submit(*stream, [context, function, geometry, stored] { return run(*context, *function, geometry, stored->pointers()); });
+}
+
+thread_local Context* executing;
+
+} // namespace
+
+GRIFFIN_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
+                                       unsigned block_z, unsigned shared_bytes, CUstream stream, void** parameters, void** extra) {
+    return launch(function, {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, false}, stream, parameters, extra);
+}
+
+GRIFFIN_EXPORT CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                                                  unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream, void** parameters) {
+    return launch(function, {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, true}, stream, parameters, nullptr);
+}
+
+GRIFFIN_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** parameters, void** extra) {
+    constexpr int kCooperative = 2;
+    if (!config) return CUDA_ERROR_INVALID_VALUE;
+    bool cooperative = false;
+    for (unsigned i = 0; i < config->attribute_count; ++i)
+        if (config->attributes[i].id == kCooperative) cooperative = config->attributes[i].value.cooperative != 0;
+    return launch(function, {{config->grid_x, config->grid_y, config->grid_z}, {config->block_x, config->block_y, config->block_z},
+                             config->shared_bytes, cooperative}, config->stream, parameters, extra);
+}
+
+namespace emu {
+
+CUresult enqueue(CUstream handle, const char*, std::function<void()> work) {
+    GRIFFIN_ENTER(call);
+    Stream* stream = find_stream(call.context(), handle);
+    if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+    Context* context = &call.context();
+    return submit(*stream, [context, work = std::move(work)] {
+        Context* outer = executing;
+        executing = context;
+        work();
+        executing = outer;
+        return context->sticky;
+    });
+}
+
+int current_device() {
+    Context* context = current_context();
+    return context ? context->device.ordinal : -1;
+}
+
+bool current_device_is_checked() {
+    Context* context = current_context();
+    return context && context->device.checked();
+}
+
+void fail_current(CUresult code, const char* text) {
+    if (executing) executing->fail(code, text);
+}
+
+} // namespace emu
