@@ -96,7 +96,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue
             KeysVisible = keysVisible,
             ScaleLog2 = KeyValueRing.Scale(_shape.HeadDim),
         };
-        _kernel.Launch(stream, new Dim3(splits, rows.Rows, HeadGroups), parameters);
+        _kernel.LaunchGrid(stream, new Dim3(splits, rows.Rows, HeadGroups), parameters);
 
         DecodeAttentionCombineParams combine = new()
         {

@@ -76,7 +76,7 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue
             ScaleLog2 = KeyValueRing.Scale(_shape.HeadDim),
         };
         Dim3 grid = new((int)(((long)rows.Tokens + tileTokens - 1) / tileTokens), (_shape.Heads + tileHeads - 1) / tileHeads);
-        _kernel.Launch(stream, grid, parameters);
+        _kernel.LaunchGrid(stream, grid, parameters);
     }
 
     /// <inheritdoc/>
