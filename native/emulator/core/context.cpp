@@ -1,6 +1,7 @@
 #include "core/context.h"
 
 #include "check/hooks.h"
+#include "core/graph.h"
 #include "core/module.h"
 #include "core/stream.h"
 
@@ -82,10 +83,15 @@ void Context::reset() {
     for (Stream* stream : streams) delete stream;
     for (Event* event : events) delete event;
     for (Module* module : modules) delete module;
+    for (Graph* graph : graphs) delete graph;
+    for (GraphExec* exec : graph_execs) delete exec;
     streams.clear();
     streams_in_order.clear();
     events.clear();
     modules.clear();
+    graphs.clear();
+    graph_execs.clear();
+    captures.clear();
     kernels.clear();
     uint64_t freed = 0;
     for (const auto& [address, bytes] : allocations) {

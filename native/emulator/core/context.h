@@ -13,6 +13,8 @@
 
 namespace emu {
 
+struct Capture;
+
 struct DeviceLimits {
     int multiprocessors, threads_per_multiprocessor, blocks_per_multiprocessor;
     int shared_per_multiprocessor, shared_per_block_opt_in;
@@ -53,6 +55,7 @@ struct Context {
     std::unordered_set<Graph*> graphs;
     std::unordered_set<GraphExec*> graph_execs;
     std::unique_ptr<Stream> null_stream;
+    std::vector<std::shared_ptr<Capture>> captures;   // under way
 
     void fail(CUresult code, const std::string& text) {
         sticky = code;
@@ -99,3 +102,8 @@ private:
 #define GRIFFIN_ENTER(call)                                                     \
     emu::Call call;                                                             \
     if ((call).error() != CUDA_SUCCESS) return (call).error()
+
+// The same for calls that could disturb a stream capture: they fail during one, and invalidate it.
+#define GRIFFIN_ENTER_UNSAFE(call)                                              \
+    GRIFFIN_ENTER(call);                                                        \
+    if (CUresult forbidden = emu::forbid_unsafe_call((call).context()); forbidden != CUDA_SUCCESS) return forbidden

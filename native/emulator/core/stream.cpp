@@ -58,14 +58,17 @@ CUresult submit(Stream& stream, std::function<CUresult()> body) { return submit(
 CUresult submit(Stream& stream, std::function<CUresult()> body, std::vector<std::shared_ptr<Operation>> dependencies,
                 std::shared_ptr<Operation>* submitted) {
     Context& context = stream.context;
+    if (stream.capture) return capture_work(stream, std::move(body));
+    if (&stream == context.null_stream.get() && !context.captures.empty()) {
+        CUresult forbidden = forbid_legacy_work(context);
+        if (forbidden != CUDA_SUCCESS) return forbidden;
+    }
     auto operation = std::make_shared<Operation>();
     operation->stream = &stream;
     if (!context.device.checked()) {
         operation->done = true;
         if (submitted) *submitted = operation;
-        if (!body) return CUDA_SUCCESS;
-        CUresult result = body();
-        return result;
+        return body ? body() : CUDA_SUCCESS;
     }
     operation->body = std::move(body);
     operation->dependencies = std::move(dependencies);

@@ -1,7 +1,7 @@
 // Streams, events and the order of work.
 #pragma once
 
-#include "core/context.h"
+#include "core/graph.h"
 
 #include <deque>
 #include <functional>
@@ -27,18 +27,21 @@ struct Stream {
     int priority;
     std::deque<std::shared_ptr<Operation>> queue;
     std::shared_ptr<Operation> last;     // null when everything has run
+    std::shared_ptr<Capture> capture;    // that the stream is part of
+    std::vector<size_t> capture_tail;    // nodes that the next captured work depends on
 };
 
 struct Event {
     unsigned flags;
     std::shared_ptr<Operation> recorded; // null before the first record
     std::shared_ptr<double> time;        // milliseconds
+    std::unique_ptr<CapturedEvent> captured; // set when the last record was captured
 };
 
 // The stream behind a handle (null and the default-stream handles included); null when the handle is not alive in the context.
 Stream* find_stream(Context& context, CUstream handle);
 
-// Work in stream order: at once on an unchecked device, as late as allowed on a checked one.
+// Work in stream order: a graph node in a capture, else at once on an unchecked device and as late as allowed on a checked one.
 CUresult submit(Stream& stream, std::function<CUresult()> body);
 CUresult submit(Stream& stream, std::function<CUresult()> body, std::vector<std::shared_ptr<Operation>> dependencies,
                 std::shared_ptr<Operation>* submitted);

@@ -120,5 +120,8 @@ GRIFFIN_EXPORT CUresult cuCtxGetDevice(CUdevice* device) {
 
 GRIFFIN_EXPORT CUresult cuCtxSynchronize() {
     GRIFFIN_ENTER(call);
+    // Waiting for a captured stream is illegal in every mode.
+    for (const auto& capture : call->captures) capture->invalid = true;
+    if (!call->captures.empty()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     return drain_all(call.context());
 }

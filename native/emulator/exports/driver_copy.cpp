@@ -58,9 +58,13 @@ template <class Body> CUresult enqueue_copy(CUstream handle, size_t bytes, Retur
     Stream* stream = find_stream(call.context(), handle);
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
     if (bytes == 0) return CUDA_SUCCESS;
+    const bool captured = stream->capture != nullptr;
+    if (when == Return::WhenDone && !captured) {
+        if (CUresult forbidden = forbid_unsafe_call(call.context()); forbidden != CUDA_SUCCESS) return forbidden;
+    }
     Context* context = &call.context();
     CUresult result = submit(*stream, [context, body] { return body(*context); });
-    return result == CUDA_SUCCESS && when == Return::WhenDone ? drain(*stream) : result;
+    return result == CUDA_SUCCESS && when == Return::WhenDone && !captured ? drain(*stream) : result;
 }
 
 template <class T> CUresult fill(CUstream handle, CUdeviceptr destination, T value, size_t count, Return when, const char* name) {

@@ -96,10 +96,15 @@ CUresult launch(CUfunction function, const Geometry& geometry, CUstream handle, 
     }
     CUresult result = verify(call.context(), *function, geometry);
     if (result != CUDA_SUCCESS) return result;
-    if (!call->device.checked()) return run(call.context(), *function, geometry, parameters);
+    if (!call->device.checked() && !stream->capture && (stream != call->null_stream.get() || call->captures.empty()))
+        return run(call.context(), *function, geometry, parameters);
     Context* context = &call.context();
     auto stored = std::make_shared<StoredParameters>(entry, parameters);
-    return submit(*stream, [context, function, geometry, stored] { return run(*context, *function, geometry, stored->pointers()); });
+    return submit(*stream, [context, function, geometry, stored] {
+        // A graph may outlive the module of its kernels.
+        if (!context->kernels.count(function)) return CUDA_ERROR_INVALID_HANDLE;
+        return run(*context, *function, geometry, stored->pointers());
+    });
 }
 
 thread_local Context* executing;

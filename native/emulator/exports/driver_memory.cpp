@@ -36,19 +36,21 @@ CUresult release(Context& context, CUdeviceptr address) {
 } // namespace
 
 GRIFFIN_EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     return allocate(call.context(), bytes, address);
 }
 
 // Ends the allocation at once: work that still uses it was the caller's to wait for, and shows on a checked device.
 GRIFFIN_EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     return release(call.context(), address);
 }
 
 GRIFFIN_EXPORT CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream stream) {
     GRIFFIN_ENTER(call);
-    if (!find_stream(call.context(), stream)) return CUDA_ERROR_INVALID_HANDLE;
+    Stream* found = find_stream(call.context(), stream);
+    if (!found) return CUDA_ERROR_INVALID_HANDLE;
+    if (CUresult forbidden = forbid_waiting(*found); forbidden != CUDA_SUCCESS) return forbidden; // no allocation nodes
     return allocate(call.context(), bytes, address);
 }
 
@@ -80,7 +82,7 @@ GRIFFIN_EXPORT CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, size_t* bytes
 }
 
 GRIFFIN_EXPORT CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     if (!memory || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
     *memory = allocate_pinned(bytes);
     return *memory ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
@@ -89,18 +91,18 @@ GRIFFIN_EXPORT CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
 GRIFFIN_EXPORT CUresult cuMemAllocHost_v2(void** memory, size_t bytes) { return cuMemHostAlloc(memory, bytes, 0); }
 
 GRIFFIN_EXPORT CUresult cuMemFreeHost(void* memory) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     return free_pinned(memory) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 GRIFFIN_EXPORT CUresult cuMemHostRegister_v2(void* memory, size_t bytes, unsigned) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     if (!memory || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
     return register_pinned(memory, bytes) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 }
 
 GRIFFIN_EXPORT CUresult cuMemHostUnregister(void* memory) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     return unregister_pinned(memory) ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 }
 

@@ -15,7 +15,7 @@ int most_dynamic_shared(const Kernel& kernel, const Device& device) {
 } // namespace
 
 GRIFFIN_EXPORT CUresult cuModuleLoadData(CUmodule* module, const void* image) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     if (!module || !image) return CUDA_ERROR_INVALID_VALUE;
     CUresult error;
     std::string why;
@@ -43,7 +43,7 @@ GRIFFIN_EXPORT CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, 
 }
 
 GRIFFIN_EXPORT CUresult cuModuleUnload(CUmodule module) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     if (!call->modules.erase(module)) return CUDA_ERROR_INVALID_HANDLE;
     CUresult result = drain_all(call.context()); // pending launches hold the code
     for (const auto& kernel : module->kernels) call->kernels.erase(kernel.get());

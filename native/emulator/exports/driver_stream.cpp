@@ -30,6 +30,7 @@ GRIFFIN_EXPORT CUresult cuStreamCreate(CUstream* stream, unsigned flags) { retur
 GRIFFIN_EXPORT CUresult cuStreamDestroy_v2(CUstream handle) {
     GRIFFIN_ENTER(call);
     if (!call->streams.count(handle)) return CUDA_ERROR_INVALID_HANDLE;
+    if (CUresult forbidden = forbid_waiting(*handle); forbidden != CUDA_SUCCESS) return forbidden;
     CUresult result = drain(*handle);
     call->streams.erase(handle);
     auto& order = call->streams_in_order;
@@ -41,13 +42,16 @@ GRIFFIN_EXPORT CUresult cuStreamDestroy_v2(CUstream handle) {
 GRIFFIN_EXPORT CUresult cuStreamSynchronize(CUstream handle) {
     GRIFFIN_ENTER(call);
     Stream* stream = find_stream(call.context(), handle);
-    return stream ? drain(*stream) : CUDA_ERROR_INVALID_HANDLE;
+    if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+    if (CUresult forbidden = forbid_waiting(*stream); forbidden != CUDA_SUCCESS) return forbidden;
+    return drain(*stream);
 }
 
 GRIFFIN_EXPORT CUresult cuStreamQuery(CUstream handle) {
     GRIFFIN_ENTER(call);
     Stream* stream = find_stream(call.context(), handle);
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+    if (CUresult forbidden = forbid_waiting(*stream); forbidden != CUDA_SUCCESS) return forbidden;
     if (stream->queue.empty()) return CUDA_SUCCESS;
     make_progress(*stream);
     return call->sticky != CUDA_SUCCESS ? call->sticky : CUDA_ERROR_NOT_READY;
@@ -65,7 +69,8 @@ GRIFFIN_EXPORT CUresult cuStreamGetFlags(CUstream handle, unsigned* flags) {
 GRIFFIN_EXPORT CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
     GRIFFIN_ENTER(call);
     Stream* stream = find_stream(call.context(), handle);
-    if (!stream || !event) return CUDA_ERROR_INVALID_HANDLE;
+    if (!stream || !call->events.count(event)) return CUDA_ERROR_INVALID_HANDLE;
+    if (stream->capture || event->captured) return capture_wait(*stream, *event);
     if (!event->recorded) return CUDA_SUCCESS;
     return submit(*stream, nullptr, {event->recorded}, nullptr);
 }
@@ -84,7 +89,7 @@ GRIFFIN_EXPORT CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, voi
 GRIFFIN_EXPORT CUresult cuEventCreate(CUevent* event, unsigned flags) {
     GRIFFIN_ENTER(call);
     if (!event) return CUDA_ERROR_INVALID_VALUE;
-    *event = new Event{flags, nullptr, nullptr};
+    *event = new Event{flags, nullptr, nullptr, nullptr};
     call->events.insert(*event);
     return CUDA_SUCCESS;
 }
@@ -100,6 +105,12 @@ GRIFFIN_EXPORT CUresult cuEventRecord(CUevent event, CUstream handle) {
     GRIFFIN_ENTER(call);
     Stream* stream = find_stream(call.context(), handle);
     if (!stream || !call->events.count(event)) return CUDA_ERROR_INVALID_HANDLE;
+    if (stream->capture) {
+        if (stream->capture->invalid) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+        event->captured.reset(new CapturedEvent{stream->capture, stream->capture_tail});
+        return CUDA_SUCCESS;
+    }
+    event->captured = nullptr;
     auto time = std::make_shared<double>(0.0);
     event->time = time;
     return submit(*stream, [time] {
@@ -109,16 +120,18 @@ GRIFFIN_EXPORT CUresult cuEventRecord(CUevent event, CUstream handle) {
 }
 
 GRIFFIN_EXPORT CUresult cuEventQuery(CUevent event) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     if (!call->events.count(event)) return CUDA_ERROR_INVALID_HANDLE;
+    if (event->captured) return CUDA_ERROR_CAPTURED_EVENT;
     if (!event->recorded || event->recorded->done) return CUDA_SUCCESS;
     make_progress(*event->recorded->stream);
     return call->sticky != CUDA_SUCCESS ? call->sticky : CUDA_ERROR_NOT_READY;
 }
 
 GRIFFIN_EXPORT CUresult cuEventSynchronize(CUevent event) {
-    GRIFFIN_ENTER(call);
+    GRIFFIN_ENTER_UNSAFE(call);
     if (!call->events.count(event)) return CUDA_ERROR_INVALID_HANDLE;
+    if (event->captured) return CUDA_ERROR_CAPTURED_EVENT;
     return event->recorded ? complete(call.context(), event->recorded) : CUDA_SUCCESS;
 }
 
