@@ -21,7 +21,7 @@ typedef struct {
     char kernel[GRIFFIN_EMU_RECORD_NAME];        /* the name expression, cut to fit, ends in 0 */
     uint32_t grid[3], block[3];
     uint32_t dynamic_shared_bytes;
-    uint32_t allocation_count;                   /* entries used below, ordered by address; a launch that touches more than fit is a fault */
+    uint32_t allocation_count;                   /* allocations touched; those with the lowest addresses are below */
     uint64_t shared_bytes_read, shared_bytes_written;
     uint64_t bank_conflicts;                     /* shared-memory passes beyond the first, summed over the requests */
     uint64_t barriers;                           /* block-wide barriers passed, summed over the blocks */

@@ -96,7 +96,7 @@ void barrier_passed(Worker* worker);
 void warp_met(Worker* worker, std::uint32_t warp, std::uint32_t mask, bool orders_memory);
 /// Around a step that one lane runs for all: its own accesses are checked for bounds and initialisation, but belong to no thread.
 void begin_step(Worker* worker);
-void end_step(Worker* worker);
+void end_step(Worker* worker, bool whole_block);
 /// emu::note_access: within a step, an access on behalf of a thread (linear index in the block) of it.
 void note_access(std::uint32_t thread, const void* address, std::uint32_t bytes, bool write, const void* site);
 /// A copy to shared memory that lands only at the wait: until async_landed, touching the destination is a fault. The source is checked as a read by the current thread.
@@ -110,5 +110,7 @@ void count_matrix_ops(std::uint64_t multiply_adds);
 std::string where(const void* site);
 /// "rms_norm.cu:42 (load_vec, vec.cuh:20)" from the module's line table (kernels are compiled with -g1), or an empty text. The module's file must be readable under the name dladdr gives.
 std::string source_line(const void* site);
+/// Forgets the lines it knows: a module was unloaded and its addresses may come again.
+void forget_source_lines();
 
 }
