@@ -2,6 +2,7 @@
 #include "check/worker.h"
 
 #include <cstring>
+#include <dlfcn.h>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -13,10 +14,9 @@ __thread Worker* current_worker __attribute__((tls_model("initial-exec")));
 namespace {
 
 std::shared_mutex plain_mutex;
-std::map<u64, u64> plain_ranges;             // begin -> bytes
-std::atomic<bool> plain_ranges_known{false};
+std::map<u64, u64> plain_ranges;   // pinned host memory: begin -> bytes
 
-constexpr u64 kNullPage = 4096;
+constexpr u64 kStackBytes = 512 * 1024;      // at least a fibre's
 constexpr u64 kEighth = 0x0101010101010101;
 
 inline bool all_written(const u8* written, u64 bytes) {
@@ -92,19 +92,17 @@ __attribute__((noinline)) void Worker::device_access(u64 address, u64 bytes, Acc
     if (kind != Access::Read) memset(written, kWritten, bytes);
 }
 
-// Local variables, parameters and constants live in plain memory.
+// Local variables lie above this frame; within a step, also on other stacks.
 __attribute__((noinline)) void Worker::plain_access(u64 address, u64 bytes, Access kind, const void* site) {
-    if (!in_arena(address) && address >= kNullPage) {
-        if (!plain_ranges_known.load(std::memory_order_acquire)) return;
+    if (in_step || address - reinterpret_cast<u64>(__builtin_frame_address(0)) < kStackBytes) return;
+    {
         const std::shared_lock lock(plain_mutex);
         auto range = plain_ranges.upper_bound(address);
-        if (range != plain_ranges.begin() && address - (--range)->first < range->second) {
-            plain_begin = range->first;
-            plain_bytes = range->second;
-            return;
-        }
+        if (range != plain_ranges.begin() && address - (--range)->first < range->second) return;
     }
-    fault(IllegalAddress, access_text("invalid", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
+    Dl_info library;
+    if (dladdr(reinterpret_cast<void*>(address), &library) == 0)
+        fault(IllegalAddress, access_text("invalid", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
 }
 
 void Worker::access(u64 address, u64 bytes, Access kind, bool aligned, const void* site) {
@@ -117,7 +115,7 @@ void Worker::access(u64 address, u64 bytes, Access kind, bool aligned, const voi
             fault(MisalignedAddress, access_text("misaligned", kind, bytes) + shared_place(address - shared_base, bytes), site);
         shared_access(address - shared_base, bytes, kind, site);
     } else {
-        if (address - plain_begin >= plain_bytes) plain_access(address, bytes, kind, site);
+        plain_access(address, bytes, kind, site);
         return;
     }
     if (counting && !in_step) count(address, bytes, kind, site);
@@ -133,7 +131,6 @@ __attribute__((noinline)) void Worker::count(u64 address, u64 bytes, Access kind
 void allow_plain_range(const void* begin, u64 bytes) {
     const std::unique_lock lock(plain_mutex);
     plain_ranges[reinterpret_cast<u64>(begin)] = bytes;
-    plain_ranges_known.store(true, std::memory_order_release);
 }
 
 void forget_plain_range(const void* begin) {

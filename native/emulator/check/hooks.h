@@ -77,8 +77,8 @@ void destroy_worker(Worker* worker);
 void use_worker(Worker* worker);
 /// Where the worker's blocks keep their shared memory: SharedArenaBytes, aligned to 1024 bytes.
 unsigned char* shared_arena(Worker* worker);
-/// A range of plain memory that emulated threads may use: fibre stacks, the parameter copy, a module's data. Once any is given for a
-/// process, an access outside the arena and outside all of them is fault 700.
+/// Host memory that kernels may use: pinned or registered. Any other access outside device and shared memory, the running fibre's stack and
+/// loaded libraries (a module's constants) is fault 700.
 void allow_plain_range(const void* begin, std::uint64_t bytes);
 void forget_plain_range(const void* begin);
 

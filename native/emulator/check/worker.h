@@ -53,11 +53,9 @@ struct Worker {
     Launch* launch = nullptr;
     Dim3 block_index{};
 
-    // What was used last: an allocation, good while `releases` is what it was then, and a plain range.
+    // The allocation that was used last, good while `releases` is what it was then.
     Allocation allocation{};
     u64 allocation_releases = ~u64{0};
-    u64 plain_begin = 0;
-    u64 plain_bytes = 0;
 
     u64 shared_base = 0;
     std::vector<SharedCell> cells;
