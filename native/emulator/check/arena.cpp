@@ -30,7 +30,6 @@ struct Entry {
     u64 mapped;          // the pages it lies in
     u64 mapped_bytes;
     u64 guard;           // unused addresses after them
-    bool checked;
 };
 
 std::shared_mutex table_mutex;               // guards everything below
@@ -129,7 +128,7 @@ u64 allocate(u64 bytes, int device, bool checked) {
         return 0;
     }
     const u64 address = mapped + misplacement;
-    live[address] = {{address, bytes, device}, mapped, mapped_bytes, guard, checked};
+    live[address] = {{address, bytes, device, checked}, mapped, mapped_bytes, guard};
     freed.erase(address);
     return address;
 }
@@ -143,7 +142,7 @@ bool release(u64 address) {
     releases.fetch_add(1, std::memory_order_release);
     unmap(entry.mapped, entry.mapped_bytes);
     reusable.emplace(entry.mapped_bytes + entry.guard, entry.mapped);
-    if (entry.checked) remember_freed(entry.allocation);
+    if (entry.allocation.checked) remember_freed(entry.allocation);
     return true;
 }
 

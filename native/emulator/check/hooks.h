@@ -28,6 +28,7 @@ struct Allocation {
     std::uint64_t address;
     std::uint64_t bytes;
     int device;
+    bool checked;
 };
 
 /// A new allocation aligned to 256 bytes (on a checked device never to more, so that nobody relies on more), or 0 when memory is short. Checked: bytes read 0xFF until
@@ -44,6 +45,7 @@ bool find_allocation(std::uint64_t address, Allocation* found);
 bool check_rows(int device, std::uint64_t address, std::uint64_t rows, std::uint64_t row_bytes, std::uint64_t stride, const char* what, std::string* text);
 /// The same, and every byte must have been written: for operands that are computed with (products), not for plain copies.
 bool check_rows_initialised(int device, std::uint64_t address, std::uint64_t rows, std::uint64_t row_bytes, std::uint64_t stride, const char* what, std::string* text);
+/// Nothing happens for memory of unchecked devices and for host memory.
 void mark_initialised(std::uint64_t address, std::uint64_t rows, std::uint64_t row_bytes, std::uint64_t stride);
 /// A copy within device memory takes along which bytes were written.
 void copy_initialised(std::uint64_t destination, std::uint64_t source, std::uint64_t bytes);

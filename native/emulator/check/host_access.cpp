@@ -5,6 +5,15 @@
 
 namespace check {
 
+namespace {
+
+bool is_checked(u64 address) {
+    Allocation allocation;
+    return find_allocation(address, &allocation) && allocation.checked;
+}
+
+} // namespace
+
 bool check_rows(int device, u64 address, u64 rows, u64 row_bytes, u64 stride, const char* what, std::string* text) {
     if (rows == 0 || row_bytes == 0) return true;
     const u64 bytes = (rows - 1) * stride + row_bytes;
@@ -20,6 +29,7 @@ bool check_rows(int device, u64 address, u64 rows, u64 row_bytes, u64 stride, co
 
 bool check_rows_initialised(int device, u64 address, u64 rows, u64 row_bytes, u64 stride, const char* what, std::string* text) {
     if (!check_rows(device, address, rows, row_bytes, stride, what, text)) return false;
+    if (!is_checked(address)) return true;
     for (u64 row = 0; row < rows; ++row) {
         const u8* written = shadow_of(address + row * stride);
         const void* first = memchr(written, 0, row_bytes);
@@ -33,9 +43,14 @@ bool check_rows_initialised(int device, u64 address, u64 rows, u64 row_bytes, u6
 }
 
 void mark_initialised(u64 address, u64 rows, u64 row_bytes, u64 stride) {
+    if (!is_checked(address)) return;
     for (u64 row = 0; row < rows; ++row) memset(shadow_of(address + row * stride), kWritten, row_bytes);
 }
 
-void copy_initialised(u64 destination, u64 source, u64 bytes) { memmove(shadow_of(destination), shadow_of(source), bytes); }
+void copy_initialised(u64 destination, u64 source, u64 bytes) {
+    if (!is_checked(destination)) return;
+    if (is_checked(source)) memmove(shadow_of(destination), shadow_of(source), bytes);
+    else memset(shadow_of(destination), kWritten, bytes);
+}
 
 } // namespace check
