@@ -15,7 +15,7 @@ namespace {
 
 std::shared_mutex plain_mutex;
 std::map<u64, u64> plain_ranges;   // pinned host memory: begin -> bytes
-
+constexpr u64 kPage = 4096;
 constexpr u64 kStackBytes = 512 * 1024;      // at least a fibre's
 constexpr u64 kEighth = 0x0101010101010101;
 
@@ -94,7 +94,7 @@ __attribute__((noinline)) void Worker::device_access(u64 address, u64 bytes, Acc
 
 // Local variables lie above this frame; within a step, also on other stacks.
 __attribute__((noinline)) void Worker::plain_access(u64 address, u64 bytes, Access kind, const void* site) {
-    if (in_step || address - reinterpret_cast<u64>(__builtin_frame_address(0)) < kStackBytes) return;
+    if (in_step || address - reinterpret_cast<u64>(__builtin_frame_address(0)) < kStackBytes || address / kPage == library_page) return;
     {
         const std::shared_lock lock(plain_mutex);
         auto range = plain_ranges.upper_bound(address);
@@ -103,6 +103,7 @@ __attribute__((noinline)) void Worker::plain_access(u64 address, u64 bytes, Acce
     Dl_info library;
     if (dladdr(reinterpret_cast<void*>(address), &library) == 0)
         fault(IllegalAddress, access_text("invalid", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
+    library_page = address / kPage;
 }
 
 void Worker::access(u64 address, u64 bytes, Access kind, bool aligned, const void* site) {

@@ -56,6 +56,7 @@ struct Worker {
     // The allocation that was used last, good while `releases` is what it was then.
     Allocation allocation{};
     u64 allocation_releases = ~u64{0};
+    u64 library_page = ~u64{0};  // a page of a loaded library
 
     u64 shared_base = 0;
     std::vector<SharedCell> cells;

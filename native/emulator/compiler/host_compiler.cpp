@@ -95,7 +95,9 @@ std::vector<std::string> compile_command(const HostCompiler& compiler, bool chec
         if (compiler.clang) {
             command.insert(command.end(), {"-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-distinguish-volatile=1"});
         } else {
-            command.insert(command.end(), {"--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1"});
+            // Two equal calls in two branches stay two: a divergent barrier has two places.
+            command.insert(command.end(), {"--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1",
+                                           "-fno-tree-tail-merge", "-fno-crossjumping"});
         }
     }
     command.insert(command.end(), definitions.begin(), definitions.end());

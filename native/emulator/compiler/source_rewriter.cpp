@@ -244,7 +244,7 @@ private:
         std::string type, name, dimensions;
         if (!split(declaration, type, name, dimensions)) return declaration + ";";
         if (!inside_function(at)) return "static ::emu::DynamicShared<" + type + "> " + name + ";";
-        return type + "* const " + name + " = reinterpret_cast<" + type + "*>(emu_block->dynamic_shared);";
+        return type + "* const " + name + " = reinterpret_cast<" + type + "*>(emu_own(emu_own(emu_block)->dynamic_shared));";
     }
 
     std::string static_declarations(const std::string& declaration, const std::string& alignment, size_t at) {

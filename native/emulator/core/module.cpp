@@ -25,6 +25,7 @@ bool write_all(int file, const char* bytes, size_t count) {
 
 Module::~Module() {
     if (_library) dlclose(_library);
+    check::forget_source_lines();
     if (_file >= 0) close(_file);
 }
 

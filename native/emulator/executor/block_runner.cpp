@@ -201,7 +201,7 @@ void BlockRunner::block_rendezvous(void* operands, EmuBlockStep step, const void
         check::begin_step(_checker);
     }
     if (step) step(_operands, static_cast<int>(_block.count));
-    if (_watched) check::end_step(_checker);
+    if (_watched) check::end_step(_checker, true);
     for (unsigned i = 0; i < _block.count; ++i)
         if (&_threads[i] != self) make_ready(&_threads[i]);
 }
@@ -246,7 +246,7 @@ void BlockRunner::warp_rendezvous(unsigned mask, void* operands, EmuWarpStep ste
         step(posted, mask);
     }
     if (_watched) {
-        check::end_step(_checker);
+        check::end_step(_checker, false);
         check::warp_met(_checker, warp, mask, true);
     }
     for (unsigned others = mask & ~(1u << lane); others; others &= others - 1) make_ready(&lanes[__builtin_ctz(others)]);

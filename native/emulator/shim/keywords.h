@@ -16,7 +16,11 @@
 #if defined(GRIFFIN_CHECKED)
 #define __global__ __attribute__((noinline, noclone)) // every lane's accesses come from the same call sites
 #else
+#if defined(GRIFFIN_CHECKED)
+#define __global__ __attribute__((noinline))   // its call sites are the same for every thread
+#else
 #define __global__ __attribute__((always_inline)) inline
+#endif
 #endif
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
@@ -24,10 +28,24 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __builtin_align__(bytes) __attribute__((aligned(bytes)))
 
-#define threadIdx (emu_current->index)
-#define blockIdx (emu_block->index)
-#define blockDim (emu_block->block_dim)
-#define gridDim (emu_block->grid_dim)
+// Reads of the emulator's own records. Checked builds report every access of a kernel except those of inline assembly: these are not the kernel's.
+#if defined(GRIFFIN_CHECKED)
+template <class T> inline __attribute__((always_inline)) T emu_own(const T& value) {
+    T copy;
+    asm("mov %1, %0" : "=r"(copy) : "m"(value));
+    return copy;
+}
+inline __attribute__((always_inline)) EmuDim emu_own(const EmuDim& value) { return {emu_own(value.x), emu_own(value.y), emu_own(value.z)}; }
+#define EMU_NOT_INSTRUMENTED __attribute__((no_sanitize("thread")))
+#else
+template <class T> inline __attribute__((always_inline)) const T& emu_own(const T& value) { return value; }
+#define EMU_NOT_INSTRUMENTED
+#endif
+
+#define threadIdx (emu_own(emu_own(emu_current)->index))
+#define blockIdx (emu_own(emu_own(emu_block)->index))
+#define blockDim (emu_own(emu_own(emu_block)->block_dim))
+#define gridDim (emu_own(emu_own(emu_block)->grid_dim))
 #define warpSize 32
 
 using size_t = decltype(sizeof(0));

@@ -22,7 +22,7 @@ EMU_INLINE void note_access([[maybe_unused]] int lane, [[maybe_unused]] const vo
     emu_note_access(lane, address, bytes, write);
 #endif
 }
-EMU_INLINE unsigned lane_id() { return emu_current->linear & 31u; }
+EMU_INLINE unsigned lane_id() { return emu_own(emu_own(emu_current)->linear) & 31u; }
 
 template <class T> struct ShuffleOperands { T value; T result; int source; };
 
@@ -78,7 +78,7 @@ EMU_INLINE int __syncthreads_count(int predicate) {
     return (int)operands.result;
 }
 EMU_INLINE int __syncthreads_or(int predicate) { return __syncthreads_count(predicate) != 0; }
-EMU_INLINE int __syncthreads_and(int predicate) { return __syncthreads_count(predicate) == (int)emu_block->count; }
+EMU_INLINE int __syncthreads_and(int predicate) { return __syncthreads_count(predicate) == (int)emu_own(emu_own(emu_block)->count); }
 EMU_INLINE void __syncwarp(unsigned mask = 0xFFFFFFFFu) { emu::warp_rendezvous(mask, nullptr, nullptr); }
 
 template <class T> EMU_INLINE T __shfl_sync(unsigned mask, T value, int source, int width = 32) {

@@ -11,12 +11,12 @@ template <class Tag, class T, unsigned Alignment> const unsigned SharedSlot<Tag,
     emu_register_shared(sizeof(T), Alignment > alignof(T) ? Alignment : alignof(T), Tag::name(), Tag::line());
 
 template <class Tag, class T, unsigned Alignment> EMU_INLINE T& shared() {
-    return *reinterpret_cast<T*>(emu_block->static_shared + SharedSlot<Tag, T, Alignment>::offset);
+    return *reinterpret_cast<T*>(emu_own(emu_own(emu_block)->static_shared) + emu_own(SharedSlot<Tag, T, Alignment>::offset));
 }
 
 // Dynamic shared memory declared at namespace scope.
 template <class T> struct DynamicShared {
-    EMU_INLINE operator T*() const { return reinterpret_cast<T*>(emu_block->dynamic_shared); }
+    EMU_INLINE operator T*() const { return reinterpret_cast<T*>(emu_own(emu_own(emu_block)->dynamic_shared)); }
 };
 
 template <class T> struct RemoveConst { using Type = T; };
@@ -51,13 +51,13 @@ template <class... A, void (*K)(A...)> struct Kernel<K> {
     static constexpr unsigned parameter_count = sizeof...(A);
     static constexpr const EmuParameter* parameters = Parameters<A...>::layout.items;
 
-    static void run(void* const* arguments) { run_threads(typename MakeIndices<sizeof...(A)>::Type{}, arguments); }
+    EMU_NOT_INSTRUMENTED static void run(void* const* arguments) { run_threads(typename MakeIndices<sizeof...(A)>::Type{}, arguments); }
 
-    template <unsigned... I> static void run_threads(Indices<I...>, [[maybe_unused]] void* const* arguments) {
+    template <unsigned... I> EMU_NOT_INSTRUMENTED static void run_threads(Indices<I...>, [[maybe_unused]] void* const* arguments) {
         loop(*static_cast<const typename RemoveConst<A>::Type*>(arguments[I])...);
     }
 
-    static void loop(A... arguments) {
+    EMU_NOT_INSTRUMENTED static void loop(A... arguments) {
         EmuBlock* block = emu_block;
         while (block->next != block->count) {
 #if defined(GRIFFIN_CHECKED)
