@@ -1,0 +1,121 @@
+// The cuBLAS interface as a caller sees it: column-major products in stream order, status codes, checks of operands, capture.
+#include "testing.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace testing;
+
+extern "C" {
+typedef struct cublasContext* cublasHandle_t;
+int cublasCreate_v2(cublasHandle_t*);
+int cublasDestroy_v2(cublasHandle_t);
+int cublasGetVersion_v2(cublasHandle_t, int*);
+int cublasSetStream_v2(cublasHandle_t, CUstream);
+int cublasGetStream_v2(cublasHandle_t, CUstream*);
+int cublasSetWorkspace_v2(cublasHandle_t, void*, size_t);
+int cublasSetMathMode(cublasHandle_t, int);
+const char* cublasGetStatusString(int);
+int cublasGemmEx(cublasHandle_t, int, int, int, int, int, const void*, const void*, int, int, const void*, int, int, const void*, void*, int, int, int, int);
+int cublasGemmStridedBatchedEx(cublasHandle_t, int, int, int, int, int, const void*, const void*, int, int, long long, const void*, int, int, long long, const void*,
+                               void*, int, int, long long, int, int, int);
+}
+
+namespace {
+
+constexpr int R32F = 0, R16F = 2, R16BF = 14, Compute32F = 68, N = 0, T = 1;
+constexpr int Success = 0, NotInitialized = 1, InvalidValue = 7, NotSupported = 15;
+
+class Handle {
+public:
+    Handle() { cublasCreate_v2(&value); }
+    ~Handle() { cublasDestroy_v2(value); }
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+    cublasHandle_t value = nullptr;
+};
+
+void* pointer(CUdeviceptr address) { return reinterpret_cast<void*>(address); }
+
+std::vector<float> numbers(int count, int seed) {
+    std::vector<float> values(count);
+    for (int i = 0; i < count; ++i) values[i] = static_cast<float>((i * 37 + seed * 11) % 17 - 8);   // small integers: every sum is exact
+    return values;
+}
+
+// Element (i, j) of op(matrix), column-major.
+float of(const std::vector<float>& m, int leading, int operation, int i, int j) { return operation == N ? m[j * leading + i] : m[i * leading + j]; }
+
+int gemm(cublasHandle_t handle, int ta, int tb, int m, int n, int k, CUdeviceptr a, int lda, CUdeviceptr b, int ldb, CUdeviceptr c, int ldc, float beta = 0, int type = R32F,
+         int compute = Compute32F) {
+    const float alpha = 1;
+    return cublasGemmEx(handle, ta, tb, m, n, k, &alpha, pointer(a), type, lda, pointer(b), type, ldb, &beta, pointer(c), type, ldc, compute, -1);
+}
+
+}
+
+TEST_CASE("column-major products, every transposition, checked and not") {
+    for (const bool checked : {false, true}) {
+        Device device(checked, 5);
+        Handle handle;
+        const int m = 5, n = 7, k = 9, lda = 11, ldb = 10, ldc = 6;
+        for (int ta : {N, T})
+            for (int tb : {N, T}) {
+                const auto a = numbers(lda * (ta == N ? k : m), 1), b = numbers(ldb * (tb == N ? n : k), 2), c = numbers(ldc * n, 3);
+                Buffer<float> da(a), db(b), dc(c);
+                CHECK(gemm(handle.value, ta, tb, m, n, k, da.address, lda, db.address, ldb, dc.address, ldc, 2) == Success);
+                const auto got = dc.read();
+                for (int j = 0; j < n; ++j)
+                    for (int i = 0; i < ldc; ++i) {
+                        float expected = c[j * ldc + i];
+                        if (i < m) {
+                            expected *= 2;
+                            for (int p = 0; p < k; ++p) expected += of(a, lda, ta, i, p) * of(b, ldb, tb, p, j);
+                        }
+                        CHECK(got[j * ldc + i] == expected);
+                    }
+            }
+    }
+}
+
+TEST_CASE("strided batches") {
+    Device device(true, 9);
+    Handle handle;
+    const int m = 3, n = 2, k = 4, batch = 5;
+    const auto a = numbers(m * k, 4), b = numbers(n * k * batch, 5);   // one A for all: stride 0
+    Buffer<float> da(a), db(b), dc(std::vector<float>(m * n * batch));
+    const float alpha = 2, beta = 0;
+    CHECK(cublasGemmStridedBatchedEx(handle.value, T, N, m, n, k, &alpha, pointer(da.address), R32F, k, 0, pointer(db.address), R32F, k, n * k, &beta, pointer(dc.address),
+                                     R32F, m, m * n, batch, Compute32F, -1) == Success);
+    const auto got = dc.read();
+    for (int e = 0; e < batch; ++e)
+        for (int j = 0; j < n; ++j)
+            for (int i = 0; i < m; ++i) {
+                float expected = 0;
+                for (int p = 0; p < k; ++p) expected += 2 * a[i * k + p] * b[e * n * k + j * k + p];
+                CHECK(got[e * m * n + j * m + i] == expected);
+            }
+}
+
+TEST_CASE("status codes") {
+    cublasHandle_t none = nullptr;
+    CHECK(cublasCreate_v2(&none) == NotInitialized);   // no context
+    Device device;
+    Handle handle;
+    Buffer<float> memory(std::vector<float>(64));
+    const CUdeviceptr p = memory.address;
+    int version = 0;
+    CHECK(cublasGetVersion_v2(handle.value, &version) == Success && version >= 120000);
+    CHECK(cublasSetMathMode(handle.value, 0) == Success);
+    CHECK(cublasSetWorkspace_v2(handle.value, pointer(p + 4), 64) == InvalidValue);
+    CHECK(gemm(none, N, N, 2, 2, 2, p, 2, p + 64, 2, p + 128, 2) == NotInitialized);
+    CHECK(gemm(handle.value, N, N, 2, 2, -1, p, 2, p, 2, p + 128, 2) == InvalidValue);
+    CHECK(gemm(handle.value, N, N, 4, 2, 2, p, 3, p, 2, p + 128, 4) == InvalidValue);
+    CHECK(gemm(handle.value, N, T, 2, 4, 2, p, 2, p, 3, p + 128, 2) == InvalidValue);
+    CHECK(gemm(handle.value, 7, N, 2, 2, 2, p, 2, p, 2, p + 128, 2) == InvalidValue);
+    CHECK(gemm(handle.value, N, N, 2, 2, 2, p, 2, p, 2, p + 128, 2, 0, R16F) == NotSupported);
+    CHECK(gemm(handle.value, N, N, 2, 2, 2, p, 2, p, 2, p + 128, 2, 0, R32F, 64) == NotSupported);
+    CHECK(gemm(handle.value, N, N, 0, 2, 2, p, 2, p, 2, p + 128, 2) == Success);
+    CHECK(std::strlen(cublasGetStatusString(InvalidValue)) > 0);
+    CHECK(cublasDestroy_v2(reinterpret_cast<cublasHandle_t>(&version)) == NotInitialized);
+}
