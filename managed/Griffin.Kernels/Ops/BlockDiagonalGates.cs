@@ -1,0 +1,160 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops;
+
+/// <summary>
+/// The two gate projections of the RG-LRU, block-diagonal: logits u[h, j] = Σ_i z[h, i] · w[h, i, j] + bias[h, j] of the input gate and of the
+/// recurrence gate, side by side.
+/// </summary>
+public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue
+{
+    private static readonly int[] rowClasses = [1, 2, 4, 8, int.MaxValue];
+
+    // The emulator likes the steps without a barrier, a GPU the ones that share a sum among many threads.
+    private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("block_diagonal_gates.cu"),
+        Step(1, GpuDeviceKind.Cuda),
+        Step(2, GpuDeviceKind.Cuda),
+        Step(4, GpuDeviceKind.Cuda),
+        Step(8, GpuDeviceKind.Cuda),
+        Step(1, GpuDeviceKind.Emulator),
+        Step(2, GpuDeviceKind.Emulator),
+        Step(4, GpuDeviceKind.Emulator),
+        Step(8, GpuDeviceKind.Emulator),
+        new KernelVariant<Shape>("mma", q => new("gates_mma<3>", 256) { Vector = q.Vector, TileRows = 64, TileColumns = 64 })
+        {
+            Fits = q => q.Type == ElementType.BFloat16 && q.Shape.BlockWidth % 16 == 0,
+        },
+        new KernelVariant<Shape>("general", q => new($"gates_general<{q.T}>", 64) { TileRows = 4, TileColumns = 64 }));
+
+    private readonly int _blockWidth;
+    private readonly PlannedKernel<BlockDiagonalGatesParams>[] _kernels;   // by row class; one where a variant is forced
+
+    /// <summary>Chooses and requests the kernels.</summary>
+    /// <param name="device">Where it runs.</param>
+    /// <param name="type">Type of every operand.</param>
+    /// <param name="width">Width of z, a multiple of <paramref name="blocks"/>.</param>
+    /// <param name="blocks">Blocks of the diagonal.</param>
+    /// <param name="batchInvariant">Whether a row's bits must not depend on the number of rows.</param>
+    /// <param name="variant">A variant to force; null to choose.</param>
+    /// <exception cref="ArgumentException">A type or size is wrong, or the variant does not fit.</exception>
+    public BlockDiagonalGates(GpuDevice device, ElementType type, int width, int blocks, bool batchInvariant = false, string? variant = null) : base(device, type)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(blocks);
+        if (width % blocks != 0) throw new ArgumentException($"A width of {width} does not divide into {blocks} blocks.", nameof(blocks));
+        Width = width;
+        Blocks = blocks;
+        _blockWidth = width / blocks;
+        Shape shape = new(_blockWidth, int.MaxValue);
+        _kernels = variant is not null || batchInvariant
+            ? [Request<Shape, BlockDiagonalGatesParams>(variants, shape, variant)]
+            : [.. rowClasses.Select(rows => Request<Shape, BlockDiagonalGatesParams>(variants, shape with { Rows = rows }))];
+    }
+
+    /// <summary>Columns of z.</summary>
+    public int Width { get; }
+
+    /// <summary>Blocks of the diagonal.</summary>
+    public int Blocks { get; }
+
+    /// <summary>Queues the projections.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="z">[N, width].</param>
+    /// <param name="inputWeight">[blocks · b, b], contiguous: row h · b + i holds w[h, i, ·].</param>
+    /// <param name="inputBias">[width].</param>
+    /// <param name="recurrenceWeight">As <paramref name="inputWeight"/>.</param>
+    /// <param name="recurrenceBias">[width].</param>
+    /// <param name="gates">[N, 2 · width]: input gate logits, then recurrence gate logits; shares nothing with the rest.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap.</exception>
+    public void Run(GpuStream stream, in TensorView z, in TensorView inputWeight, in TensorView inputBias, in TensorView recurrenceWeight, in TensorView recurrenceBias, in TensorView gates)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        int rows = Check.Matrix(z, Type, Width);
+        CheckWeight(inputWeight, nameof(inputWeight));
+        CheckWeight(recurrenceWeight, nameof(recurrenceWeight));
+        Check.Vector(inputBias, Type, Width);
+        Check.Vector(recurrenceBias, Type, Width);
+        Check.Matrix(gates, Type, rows, 2L * Width);
+        Check.Distinct(gates, z);
+        if (rows == 0) return;
+        PlannedKernel<BlockDiagonalGatesParams> kernel = KernelFor(rows);
+        KernelPlan plan = kernel.Plan;
+        Check.Aligned(z, plan.Vector);
+        Check.Aligned(inputWeight, plan.Vector);
+        Check.Aligned(inputBias, plan.Vector);
+        Check.Aligned(recurrenceWeight, plan.Vector);
+        Check.Aligned(recurrenceBias, plan.Vector);
+        Check.Aligned(gates, plan.Vector);
+        BlockDiagonalGatesParams parameters = new()
+        {
+            Z = z.Address,
+            InputWeight = inputWeight.Address,
+            InputBias = inputBias.Address,
+            RecurrenceWeight = recurrenceWeight.Address,
+            RecurrenceBias = recurrenceBias.Address,
+            Gates = gates.Address,
+            ZStride = z.RowStride,
+            GatesStride = gates.RowStride,
+            Rows = rows,
+            Blocks = Blocks,
+            BlockWidth = _blockWidth,
+        };
+        int sides = kernel.Variant == "mma" ? 1 : 2;   // a tile of the mma kernel holds both gates
+        kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), sides * Blocks * Tiling.Count(_blockWidth, plan.TileColumns)), parameters);
+    }
+
+    /// <summary>Name of the variant that a call of so many rows takes.</summary>
+    public string VariantFor(int rows) => KernelFor(rows).Variant;
+
+    /// <summary>Names of the variants that fit a block width on a device.</summary>
+    internal static IReadOnlyList<string> Variants(GpuDevice device, ElementType type, int blockWidth) =>
+        variants.Fitting(new(new(blockWidth, int.MaxValue), type, device.Limits, device.Kind));
+
+    /// <inheritdoc/>
+    public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        return variants.Enumerate(nameof(BlockDiagonalGates), new(model.RnnWidth / model.GateBlocks, int.MaxValue), type);
+    }
+
+    private PlannedKernel<BlockDiagonalGatesParams> KernelFor(int rows) => _kernels[_kernels.Length == 1 ? 0 : Tiling.ClassOf(rowClasses, rows)];
+
+    private void CheckWeight(in TensorView weight, string name)
+    {
+        Check.Matrix(weight, Type, Width, _blockWidth, name);
+        if (weight.RowStride != _blockWidth) throw new ArgumentException($"{name} must be contiguous.", name);
+    }
+
+    private static KernelVariant<Shape> Step(int batch, GpuDeviceKind kind)
+    {
+        bool shared = kind == GpuDeviceKind.Cuda;
+        return new($"step-{batch}{(shared ? "-shared" : "")}",
+            q => new($"gates_step<{q.T}, {batch}, {(shared ? 32 : 1)}>", shared ? 256 : 32) { Vector = q.Vector, TileRows = batch, TileColumns = (shared ? 8 : 32) * q.Vector })
+        {
+            Fits = q => q.Shape.BlockWidth % q.Vector == 0,
+            Preferred = q => q.Kind == kind && q.Shape.Rows <= batch,
+        };
+    }
+
+    /// <param name="BlockWidth">b.</param>
+    /// <param name="Rows">The most rows of a call.</param>
+    private readonly record struct Shape(int BlockWidth, int Rows);
+}
+
+/// <summary>Mirror of BlockDiagonalGatesParams in block_diagonal_gates.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct BlockDiagonalGatesParams
+{
+    public ulong Z;
+    public ulong InputWeight;
+    public ulong InputBias;
+    public ulong RecurrenceWeight;
+    public ulong RecurrenceBias;
+    public ulong Gates;
+    public long ZStride;
+    public long GatesStride;
+    public int Rows;
+    public int Blocks;
+    public int BlockWidth;
+}

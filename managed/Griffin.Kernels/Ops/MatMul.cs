@@ -1,0 +1,185 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops;
+
+/// <summary>
+/// The plain matrix product y = x · wᵀ with float32 accumulation and one rounding. It goes to cuBLAS where the provider has it, otherwise to
+/// our kernels, one of several by the number of rows. With batch invariance on, or a variant forced, our kernels are always used:
+/// then a row's bits depend on that row and w only, whatever the number of rows.
+/// </summary>
+public sealed class MatMul : KernelOp, IKernelCatalogue
+{
+    private const int SharedStride = 40;     // elements of a row of a tile of matmul_mma
+    private const int Stages = 3;
+    private const int MaxGridColumns = 65_535;
+    private static readonly int[] rowClasses = [1, 2, 4, 8, 16, 64, int.MaxValue];
+
+    // All tiles of matmul_mma give the same bits, so batch invariance leaves the choice among them free.
+    private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("matmul.cu"),
+        Skinny(1),
+        Skinny(2),
+        Skinny(4),
+        Skinny(8),
+        Tiled("mma-16x64", 16, 64, 16, 16, q => q.Shape.Rows <= 16),
+        Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
+        Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
+        new KernelVariant<Shape>("general", q => new($"matmul_general<{q.T}, {q.Shape.Output.CudaName()}>", 256) { TileRows = 64, TileColumns = 64 }));
+
+    private readonly PlannedKernel<MatMulParams>[] _kernels;   // by row class; one where a variant is forced; none where cuBLAS works
+
+    /// <summary>Chooses and requests the kernels.</summary>
+    /// <param name="device">Where it runs.</param>
+    /// <param name="type">Type of x and w.</param>
+    /// <param name="columns">N: columns of y, rows of w.</param>
+    /// <param name="inner">K: columns of x and w.</param>
+    /// <param name="outputType">Type of y: <paramref name="type"/> (also when null) or float32.</param>
+    /// <param name="batchInvariant">Whether a row's bits must not depend on the other rows.</param>
+    /// <param name="variant">A variant of our own to force; null to choose.</param>
+    /// <exception cref="ArgumentException">A type or size is wrong, or the variant does not fit.</exception>
+    public MatMul(GpuDevice device, ElementType type, int columns, int inner, ElementType? outputType = null, bool batchInvariant = false, string? variant = null)
+        : base(device, type)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(columns);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(inner);
+        OutputType = outputType ?? type;
+        if (OutputType != type && OutputType != ElementType.Float32)
+            throw new ArgumentException($"Products of {type} are stored as {type} or Float32, not {OutputType}.", nameof(outputType));
+        Columns = columns;
+        Inner = inner;
+        Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue);
+        if (variant is not null) _kernels = [Request<Shape, MatMulParams>(variants, shape, variant)];
+        else if (device.HasBlas && !batchInvariant) _kernels = [];
+        else _kernels = [.. rowClasses.Select(rows => Request<Shape, MatMulParams>(variants, shape with { Rows = rows }))];
+    }
+
+    /// <summary>N: columns of y, rows of w.</summary>
+    public int Columns { get; }
+
+    /// <summary>K: columns of x and w.</summary>
+    public int Inner { get; }
+
+    /// <summary>Type of y.</summary>
+    public ElementType OutputType { get; }
+
+    /// <summary>Whether the products go to cuBLAS.</summary>
+    public bool UsesBlas => _kernels.Length == 0;
+
+    /// <summary>Queues y = x · wᵀ. With cuBLAS, <see cref="GpuStream.Blas"/> must have been touched once before a capture.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="x">[M, K].</param>
+    /// <param name="w">[N, K].</param>
+    /// <param name="y">[M, N]; shares nothing with x and w.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap.</exception>
+    public void Run(GpuStream stream, in TensorView x, in TensorView w, in TensorView y)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        int rows = Check.Matrix(x, Type, Inner);
+        Check.Matrix(w, Type, Columns, Inner);
+        Check.Matrix(y, OutputType, rows, Columns);
+        Check.Distinct(x, y);
+        Check.Distinct(w, y);
+        if (rows == 0) return;
+        if (UsesBlas)
+        {
+            stream.Blas!.MultiplyTransposed(x, w, y);
+            return;
+        }
+        PlannedKernel<MatMulParams> kernel = KernelFor(rows);
+        KernelPlan plan = kernel.Plan;
+        Check.Aligned(x, plan.Vector);
+        Check.Aligned(w, plan.Vector);
+        MatMulParams parameters = new()
+        {
+            X = x.Address,
+            W = w.Address,
+            Y = y.Address,
+            XStride = x.RowStride,
+            WStride = w.RowStride,
+            YStride = y.RowStride,
+            Rows = rows,
+            Columns = Columns,
+            K = Inner,
+        };
+        kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Columns, plan.TileColumns)), parameters);
+    }
+
+    /// <summary>Name of the variant that a call of so many rows takes; null when it goes to cuBLAS.</summary>
+    public string? VariantFor(int rows) => UsesBlas ? null : KernelFor(rows).Variant;
+
+    /// <summary>Names of our variants that fit a product on a device.</summary>
+    internal static IReadOnlyList<string> Variants(GpuDevice device, ElementType type, int columns, int inner) =>
+        variants.Fitting(new(new(columns, inner, type, false, int.MaxValue), type, device.Limits, device.Kind));
+
+    /// <inheritdoc/>
+    public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        int attention = model.Heads * model.HeadDim;
+        Shape[] products =
+        [
+            Product(2 * model.RnnWidth, model.Width),
+            Product(model.Width, model.RnnWidth),
+            Product(attention + (2 * model.HeadDim), model.Width),
+            Product(model.Width, attention),
+            Product(2 * model.MlpWidth, model.Width),
+            Product(model.Width, model.MlpWidth),
+            Product(model.Vocabulary, model.Width) with { Output = ElementType.Float32 },
+        ];
+        return products.SelectMany(product => variants.Enumerate(nameof(MatMul), product, type));
+
+        Shape Product(int columns, int inner) => new(columns, inner, type, false, int.MaxValue);
+    }
+
+    private PlannedKernel<MatMulParams> KernelFor(int rows)
+    {
+        if (_kernels.Length == 1) return _kernels[0];
+        int chosen = Tiling.ClassOf(rowClasses, rows);
+        // A few large tiles would leave most of a GPU idle; the next smaller ones give the same bits.
+        KernelPlan plan = _kernels[chosen].Plan;
+        if (chosen == rowClasses.Length - 1 && plan.BlocksFor(rows, Columns) < Device.Limits.MultiprocessorCount) chosen--;
+        return _kernels[chosen];
+    }
+
+    private static KernelVariant<Shape> Skinny(int batch) =>
+        new($"skinny-{batch}", q => new($"matmul_skinny<{q.T}, {q.Shape.Output.CudaName()}, {batch}>", 128) { Vector = q.Vector, TileRows = batch, TileColumns = 16 })
+        {
+            Fits = q => q.Shape.Inner % q.Vector == 0 && Tiling.Count(q.Shape.Columns, 16) <= MaxGridColumns,
+            Preferred = q => q.Shape.Rows <= batch && !q.Shape.BatchInvariant,
+        };
+
+    private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred) =>
+        new(name, q => new($"matmul_mma<{rows}, {columns}, {warpRows}, {warpColumns}, {q.Shape.Output.CudaName()}>", 32 * (rows / warpRows) * (columns / warpColumns))
+        {
+            Vector = q.Vector,
+            TileRows = rows,
+            TileColumns = columns,
+            SharedBytes = Stages * (rows + columns) * SharedStride * sizeof(ushort),
+        })
+        {
+            Fits = q => q.Type == ElementType.BFloat16 && q.Shape.Inner % q.Vector == 0 && Tiling.Count(q.Shape.Columns, columns) <= MaxGridColumns,
+            Preferred = preferred,
+        };
+
+    /// <param name="Columns">N.</param>
+    /// <param name="Inner">K.</param>
+    /// <param name="Output">Type of y.</param>
+    /// <param name="BatchInvariant">Whether kernels with another order of summation are out.</param>
+    /// <param name="Rows">The most rows of a call.</param>
+    private readonly record struct Shape(int Columns, int Inner, ElementType Output, bool BatchInvariant, int Rows);
+}
+
+/// <summary>Mirror of MatMulParams in matmul.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct MatMulParams
+{
+    public ulong X;
+    public ulong W;
+    public ulong Y;
+    public long XStride;
+    public long WStride;
+    public long YStride;
+    public int Rows;
+    public int Columns;
+    public int K;
+}
