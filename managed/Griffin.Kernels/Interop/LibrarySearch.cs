@@ -88,7 +88,7 @@ public static class LibrarySearch
             }
             catch (Exception e) when (e is DllNotFoundException or BadImageFormatException)
             {
-                trace.Add(new(library, candidate, false, FirstLine(e.Message)));
+                trace.Add(new(library, candidate, false, LoaderMessage(e.Message, candidate)));
                 return null;
             }
             try
@@ -122,6 +122,14 @@ public static class LibrarySearch
 
     private static string NvrtcVersion(Nvrtc nvrtc) =>
         nvrtc.Version(out int major, out int minor) == 0 ? string.Create(CultureInfo.InvariantCulture, $"version {major}.{minor}") : "";
+
+    /// <summary>What the system's loader said, out of .NET's longer text that quotes it for each name it tried.</summary>
+    private static string LoaderMessage(string text, string candidate)
+    {
+        string prefix = candidate + ": ";
+        string? line = text.Split('\n').Select(one => one.Trim()).FirstOrDefault(one => one.StartsWith(prefix, StringComparison.Ordinal));
+        return line is null ? FirstLine(text) : line[prefix.Length..];
+    }
 
     private static string FirstLine(string text) => text.Split('\n')[0].Trim();
 }
