@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <sys/mman.h>
 
 __thread EmuThread* emu_current;
@@ -36,8 +37,9 @@ BlockRunner::~BlockRunner() {
 }
 
 BlockRunner& BlockRunner::of_this_thread() {
-    thread_local BlockRunner runner;
-    return runner;
+    // On the heap: a library with initial-exec variables keeps all of its thread storage in the static block, and a loader has little of that to give.
+    thread_local const std::unique_ptr<BlockRunner> runner = std::make_unique<BlockRunner>();
+    return *runner;
 }
 
 BlockRunner* BlockRunner::current() { return running; }
