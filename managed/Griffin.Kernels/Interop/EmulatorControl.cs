@@ -18,7 +18,7 @@ public sealed unsafe class EmulatorControl
         _compilerIdentity = (delegate* unmanaged<byte*, int, int>)exports.Required("griffinEmuCompilerIdentity");
         _lastFault = (delegate* unmanaged<byte*, int, int>)exports.Required("griffinEmuLastFault");
         _version = (delegate* unmanaged<int>)exports.Required("griffinEmuVersion");
-        _countersTake = (delegate* unmanaged<int, LaunchRecord*, int, int>)exports.Optional("griffinEmuCountersTake");
+        _countersTake = (delegate* unmanaged<int, LaunchRecord*, int, int>)exports.Required("griffinEmuCountersTake");
     }
 
     /// <summary>Version of the emulator library.</summary>

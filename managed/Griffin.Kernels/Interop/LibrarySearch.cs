@@ -41,7 +41,7 @@ public static class LibrarySearch
             DirectCudaDriver driver = new(exports);
             CudaResult result = driver.Init();
             return result == CudaResult.Success
-                ? new GpuProvider("emulator", driver, new DirectNvrtc(exports, path, control.CompilerIdentity), exports.Optional("cublasGemmEx") == 0 ? null : new DirectBlas(exports), trace, control)
+                ? new GpuProvider("emulator", driver, new DirectNvrtc(exports, path, control.CompilerIdentity), new DirectBlas(exports), trace, control)
                 : throw new InvalidOperationException($"cuInit of the emulator returned {(int)result}");
         }, provider => $"version {provider.Emulator!.Version}", byNameToo: false);
 
