@@ -4,7 +4,7 @@ using Griffin.Kernels.Interop;
 namespace Griffin.Kernels.Tests.Runtime;
 
 /// <summary>A compiler that makes an image of what it was given, counts its compilations, and can refuse.</summary>
-internal sealed class FakeNvrtc(string identity = "fake 1") : Nvrtc
+internal sealed class FakeNvrtc(string identity = "fake 1") : Griffin.Kernels.Interop.Nvrtc
 {
     private int _compilations;
     private string _source = "";
