@@ -62,12 +62,13 @@ constexpr i32 GATES_Z_STRIDE = mma_stride(GATES_BK);
 constexpr i32 GATES_W_STRIDE = mma_stride(2 * GATES_BN);
 
 // One tile holds 64 columns of both gates, so that they share the tile of z. A warp takes 32 rows and 16 columns of each gate, which lie side by
-// side in shared memory: column s of the tile is column s / 32 · 16 + s % 16 of gate s / 16 % 2.
+// side in shared memory: column s of the tile is column s / 32 · 16 + s % 16 of gate s / 16 % 2. Eight neighbouring lanes copy one column of eight
+// rows of z, or 128 bytes of a row of weights: both meet every bank once.
 GK_DEVICE void load_gate_stage(const BlockDiagonalGatesParams& p, bf16* z_tile, bf16* w_tile, i32 first_row, i32 h, i32 first_column, i32 first_k) {
     const i32 b = p.block_width;
     const bf16* const z = static_cast<const bf16*>(p.z);
     for (i32 i = threadIdx.x; i < GATES_BM * GATES_BK / 8; i += GATES_THREADS) {
-        const i32 row = i / (GATES_BK / 8), k = i % (GATES_BK / 8) * 8;
+        const i32 row = i / GATES_BK * 8 + i % 8, k = i / 8 % (GATES_BK / 8) * 8;
         const bool inside = first_row + row < p.rows && first_k + k < b;
         const bf16* const from = inside ? z + (first_row + row) * p.z_stride + h * b + first_k + k : z;
         async_copy_16(z_tile + row * GATES_Z_STRIDE + k, from, inside ? 16 : 0);
@@ -176,22 +177,24 @@ __global__ void __launch_bounds__(SLICES == 1 ? 32 : 256) gates_step(BlockDiagon
             store_floats<VEC>(static_cast<T*>(p.gates) + (first_row + r) * p.gates_stride + block.output + column, out);
         }
     } else {
-        __shared__ f32 parts[8 * BATCH * COLUMNS];
+        constexpr i32 ROW = COLUMNS + COLUMNS / 32;   // a word more every 32 columns: lanes VEC columns apart meet different banks
+        __shared__ f32 parts[8 * BATCH * ROW];
         const i32 mine = lane_id() / 4 * VEC;
         if (block.first_column + mine < b)
             gate_slice<T, VEC, BATCH, SLICES>(p, block, first_row, block.first_column + mine, warp_id() * 4 + lane_id() % 4, sum);
         warp_sum<4>(sum);
         if (lane_id() % 4 == 0) {
             #pragma unroll
-            for (i32 i = 0; i < BATCH * VEC; ++i) parts[(warp_id() * BATCH + i / VEC) * COLUMNS + mine + i % VEC] = sum[i];
+            for (i32 i = 0; i < BATCH * VEC; ++i) parts[(warp_id() * BATCH + i / VEC) * ROW + mine + mine / 32 + i % VEC] = sum[i];
         }
         __syncthreads();
         for (i32 i = threadIdx.x; i < BATCH * COLUMNS; i += 256) {
-            const i32 row = first_row + i / COLUMNS, column = block.first_column + i % COLUMNS;
+            const i32 r = i / COLUMNS, c = i % COLUMNS, row = first_row + r, column = block.first_column + c;
             if (row >= p.rows || column >= b) continue;
-            f32 total = parts[i];
+            const f32* const part = parts + r * ROW + c + c / 32;
+            f32 total = part[0];
             #pragma unroll
-            for (i32 w = 1; w < 8; ++w) total += parts[w * BATCH * COLUMNS + i];
+            for (i32 w = 1; w < 8; ++w) total += part[w * BATCH * ROW];
             static_cast<T*>(p.gates)[row * p.gates_stride + block.output + column] = from_float<T>(total + to_float(block.bias[column]));
         }
     }

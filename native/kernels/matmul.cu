@@ -34,11 +34,12 @@ constexpr i32 MATMUL_STAGES = 3;
 constexpr i32 MATMUL_STRIDE = mma_stride(MATMUL_BK);
 
 // Rows [first_row, +TILE) and k's [first_k, +MATMUL_BK) of a matrix into a shared tile; what lies outside the matrix becomes zero.
+// A warp copies eight whole rows; eight neighbouring lanes copy one column of them, which meets every bank once.
 template <i32 TILE, i32 THREADS>
 GK_DEVICE void load_tile(bf16* tile, const bf16* source, i64 stride, i32 first_row, i32 rows, i32 first_k, i32 k) {
     constexpr i32 pieces = MATMUL_BK / 8;
     for (i32 i = threadIdx.x; i < TILE * pieces; i += THREADS) {
-        const i32 row = i / pieces, column = i % pieces * 8;
+        const i32 row = i / (8 * pieces) * 8 + i % 8, column = i / 8 % pieces * 8;
         const bool inside = first_row + row < rows && first_k + column < k;
         const bf16* from = inside ? source + (first_row + row) * stride + first_k + column : source;
         async_copy_16(tile + row * MATMUL_STRIDE + column, from, inside ? 16 : 0);

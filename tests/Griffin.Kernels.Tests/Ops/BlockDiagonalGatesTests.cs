@@ -96,6 +96,7 @@ public sealed class BlockDiagonalGatesTests
             Assert.That(counters[problem.Gates.Owner].BytesWritten, Is.EqualTo(2L * rows * 2 * blocks * b), "gates");
             Assert.That(counters[problem.Gates.Owner].BytesRead, Is.Zero, "gates are not read");
             Assert.That(counters.MatrixMultiplyAdds, Is.EqualTo(variant == "mma" ? 2L * rows * blocks * b * b : 0));
+            Assert.That(counters.BankConflicts, Is.Zero);
         });
     }
 
