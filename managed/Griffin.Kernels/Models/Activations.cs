@@ -1,0 +1,100 @@
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Models;
+
+/// <summary>The activations of one call, planned once for the most tokens a call may have.</summary>
+internal sealed class Activations : IDisposable
+{
+    private readonly DeviceMemory _memory;
+    private readonly WorkspacePart _residual;
+    private readonly WorkspacePart _normed;
+    private readonly WorkspacePart _delta;
+    private readonly WorkspacePart _xy;
+    private readonly WorkspacePart _convolved;
+    private readonly WorkspacePart _gates;
+    private readonly WorkspacePart _mixed;
+    private readonly WorkspacePart _scanScratch;
+    private readonly WorkspacePart _qkv;
+    private readonly WorkspacePart _attended;
+    private readonly WorkspacePart _attentionScratch;
+    private readonly WorkspacePart _gateUp;
+    private readonly WorkspacePart _hidden;
+    private readonly WorkspacePart _selected;
+    private readonly WorkspacePart _logits;
+
+    /// <param name="device">Where to allocate.</param>
+    /// <param name="config">The model.</param>
+    /// <param name="type">Storage type.</param>
+    /// <param name="tokens">Most tokens of a call.</param>
+    /// <param name="logitsRows">Rows of logits held at once.</param>
+    /// <param name="scanBytes">Scratch of the scan.</param>
+    /// <param name="attentionBytes">Scratch of decode attention.</param>
+    public Activations(GpuDevice device, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes)
+    {
+        WorkspacePlan plan = new();
+        _residual = plan.Matrix(type, tokens, config.Width);
+        _normed = plan.Matrix(type, tokens, config.Width);
+        _delta = plan.Matrix(type, tokens, config.Width);
+
+        plan.BeginPhase(); // recurrent block
+        _xy = plan.Matrix(type, tokens, 2L * config.RnnWidth);
+        _convolved = plan.Matrix(type, tokens, config.RnnWidth);
+        _gates = plan.Matrix(type, tokens, 2L * config.RnnWidth);
+        _mixed = plan.Matrix(type, tokens, config.RnnWidth);
+        _scanScratch = plan.Scratch(scanBytes);
+
+        plan.BeginPhase(); // attention block
+        _qkv = plan.Matrix(type, tokens, (config.Heads + 2L) * config.HeadDim);
+        _attended = plan.Matrix(type, tokens, (long)config.Heads * config.HeadDim);
+        _attentionScratch = plan.Scratch(attentionBytes);
+
+        plan.BeginPhase(); // gated MLP
+        _gateUp = plan.Matrix(type, tokens, 2L * config.MlpWidth);
+        _hidden = plan.Matrix(type, tokens, config.MlpWidth);
+
+        plan.BeginPhase(); // head
+        _selected = plan.Matrix(type, logitsRows, config.Width);
+        _logits = plan.Matrix(ElementType.Float32, logitsRows, config.Vocabulary);
+
+        LogitsRows = logitsRows;
+        _memory = device.AllocateBytes(plan.Bytes);
+    }
+
+    /// <summary>Bytes of device memory held.</summary>
+    public long Bytes => _memory.Bytes;
+
+    /// <summary>Rows of logits held at once.</summary>
+    public int LogitsRows { get; }
+
+    public TensorView Residual(long tokens) => _residual.In(_memory, tokens);
+
+    public TensorView Normed(long tokens) => _normed.In(_memory, tokens);
+
+    public TensorView Delta(long tokens) => _delta.In(_memory, tokens);
+
+    public TensorView Xy(long tokens) => _xy.In(_memory, tokens);
+
+    public TensorView Convolved(long tokens) => _convolved.In(_memory, tokens);
+
+    public TensorView Gates(long tokens) => _gates.In(_memory, tokens);
+
+    public TensorView Mixed(long tokens) => _mixed.In(_memory, tokens);
+
+    public TensorView ScanScratch => _scanScratch.In(_memory, 1);
+
+    public TensorView Qkv(long tokens) => _qkv.In(_memory, tokens);
+
+    public TensorView Attended(long tokens) => _attended.In(_memory, tokens);
+
+    public TensorView AttentionScratch => _attentionScratch.In(_memory, 1);
+
+    public TensorView GateUp(long tokens) => _gateUp.In(_memory, tokens);
+
+    public TensorView Hidden(long tokens) => _hidden.In(_memory, tokens);
+
+    public TensorView Selected(long rows) => _selected.In(_memory, rows);
+
+    public TensorView Logits(long rows) => _logits.In(_memory, rows);
+
+    public void Dispose() => _memory.Dispose();
+}

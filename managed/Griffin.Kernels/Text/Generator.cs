@@ -1,0 +1,114 @@
+using System.Diagnostics;
+using Griffin.Kernels.Models;
+
+namespace Griffin.Kernels.Text;
+
+/// <summary>Generates text token by token: prefill of the prompt, then one captured decode step a token.</summary>
+/// <remarks>One generation at a time; the session is the caller's and may have other states.</remarks>
+public sealed class Generator
+{
+    private readonly GriffinSession _session;
+
+    /// <param name="session">Runs the model. Needs one free slot while a generation goes on.</param>
+    public Generator(GriffinSession session)
+    {
+        ArgumentNullException.ThrowIfNull(session);
+        _session = session;
+    }
+
+    /// <summary>Starts a generation; nothing runs before it is enumerated.</summary>
+    /// <param name="prompt">Token ids, the beginning-of-sequence token included.</param>
+    /// <param name="options">Length, sampling, stop tokens.</param>
+    /// <exception cref="ArgumentException">The prompt is empty or holds an id outside the vocabulary.</exception>
+    public Generation Start(ReadOnlyMemory<int> prompt, GenerationOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        if (prompt.IsEmpty) throw new ArgumentException("The prompt holds no token: put the beginning-of-sequence token in front.", nameof(prompt));
+        _session.Model.CheckTokens(prompt.Span);
+        return new Generation(_session, prompt, options);
+    }
+}
+
+/// <summary>One generation: an asynchronous sequence of token ids, and afterwards how it went.</summary>
+public sealed class Generation : IAsyncEnumerable<int>
+{
+    private readonly GriffinSession _session;
+    private readonly ReadOnlyMemory<int> _prompt;
+    private readonly GenerationOptions _options;
+
+    internal Generation(GriffinSession session, ReadOnlyMemory<int> prompt, GenerationOptions options)
+    {
+        _session = session;
+        _prompt = prompt;
+        _options = options;
+    }
+
+    /// <summary>Why it ended; null while it goes on.</summary>
+    public FinishReason? FinishReason { get; private set; }
+
+    /// <summary>Time from the start to the end of the prompt's prefill.</summary>
+    public TimeSpan PrefillTime { get; private set; }
+
+    /// <summary>Time of all decode steps together.</summary>
+    public TimeSpan DecodeTime { get; private set; }
+
+    /// <summary>Decode steps run.</summary>
+    public int StepCount { get; private set; }
+
+    /// <summary>Runs the generation, yielding each token as it is drawn; a stop token ends it and is not yielded.</summary>
+    /// <exception cref="OperationCanceledException">Cancelled: <see cref="FinishReason"/> says so, and the tokens yielded so far stand.</exception>
+    public async IAsyncEnumerator<int> GetAsyncEnumerator(CancellationToken cancellationToken = default)
+    {
+        using DecodeState state = _session.States.Rent();
+        using BatchDecoder decoder = _session.CreateDecoder([state], [_options.Sampler]);
+        long start = Stopwatch.GetTimestamp();
+        await Task.Run(() => Prefill(state, decoder), CancellationToken.None);
+        PrefillTime = Stopwatch.GetElapsedTime(start);
+
+        while (StepCount < _options.MaxTokens)
+        {
+            if (cancellationToken.IsCancellationRequested)
+            {
+                FinishReason = Text.FinishReason.Cancelled;
+                throw new OperationCanceledException(cancellationToken);
+            }
+
+            start = Stopwatch.GetTimestamp();
+            int token = await Task.Run(() => decoder.Step()[0], CancellationToken.None);
+            DecodeTime += Stopwatch.GetElapsedTime(start);
+            StepCount++;
+            if (_options.StopTokens.Contains(token))
+            {
+                FinishReason = Text.FinishReason.Stop;
+                yield break;
+            }
+
+            yield return token;
+        }
+
+        FinishReason = Text.FinishReason.Length;
+    }
+
+    // The prompt's last token is left to the first step, so that every drawn token comes out of the same captured graph.
+    private void Prefill(DecodeState state, BatchDecoder decoder)
+    {
+        ReadOnlySpan<int> prompt = _prompt.Span;
+        _session.Forward(state, prompt[..^1], [], LogitsSelection.None, []);
+        decoder.CountPrompt(0, prompt);
+        decoder.Feed(0, prompt[^1]);
+        _session.Synchronize();
+    }
+}
+
+/// <summary>Why a generation ended.</summary>
+public enum FinishReason
+{
+    /// <summary>A stop token was drawn.</summary>
+    Stop,
+
+    /// <summary>The most tokens asked for were drawn.</summary>
+    Length,
+
+    /// <summary>The caller cancelled.</summary>
+    Cancelled,
+}
