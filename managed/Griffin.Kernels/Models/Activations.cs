@@ -96,5 +96,7 @@ internal sealed class Activations : IDisposable
 
     public TensorView Logits(long rows) => _logits.In(_memory, rows);
 
+    public DeviceMemory Memory => _memory;
+
     public void Dispose() => _memory.Dispose();
 }

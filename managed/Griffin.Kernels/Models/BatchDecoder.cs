@@ -1,0 +1,93 @@
+using Griffin.Kernels.Ops;
+
+namespace Griffin.Kernels.Models;
+
+/// <summary>Draws one token a step for each of its states. The drawn token is the next step's input unless another is fed.</summary>
+public sealed class BatchDecoder : IDisposable
+{
+    private readonly GriffinSession _session;
+    private readonly DecodeGraph _graph;
+    private readonly DecodeState[] _states;
+    private readonly int[] _next;
+    private readonly int[] _positions;
+    private readonly int[] _slots;
+    private readonly bool[] _active;
+    private bool _dirty = true;
+
+    internal BatchDecoder(GriffinSession session, DecodeGraph graph, DecodeState[] states, ReadOnlySpan<SamplerSettings> settings)
+    {
+        _session = session;
+        _graph = graph;
+        _states = states;
+        _next = new int[states.Length];
+        _positions = new int[states.Length];
+        _slots = [.. states.Select(state => state.Slot)];
+        _active = new bool[states.Length];
+        for (int row = 0; row < states.Length; row++)
+            session.States.Samplers.Configure(session.Stream, states[row].Slot, settings[row]);
+    }
+
+    /// <summary>Counts a row's prompt for the repetition penalty.</summary>
+    /// <exception cref="ArgumentException">A token is outside the vocabulary.</exception>
+    public void CountPrompt(int row, ReadOnlySpan<int> tokens)
+    {
+        _session.Model.CheckTokens(tokens);
+        _session.States.Samplers.Count(_session.Stream, _states[row].Slot, tokens);
+    }
+
+    /// <summary>Sets a row's next input token: the prompt's last one at first, or one to go on with in place of the drawn one.</summary>
+    /// <exception cref="ArgumentException">The token is outside the vocabulary.</exception>
+    public void Feed(int row, int token)
+    {
+        _session.Model.CheckTokens([token]);
+        _next[row] = token;
+        _active[row] = true;
+        _dirty = true;
+    }
+
+    /// <summary>Takes a row out: its state stays as it is, and its drawn tokens mean nothing, until it is fed again.</summary>
+    public void Stop(int row)
+    {
+        _active[row] = false;
+        _dirty = true;
+    }
+
+    /// <summary>Runs one step.</summary>
+    /// <returns>The drawn token of each row; valid until the next step.</returns>
+    /// <exception cref="InvalidOperationException">A row was never fed, and none is stopped.</exception>
+    /// <exception cref="ArgumentException">A global layer's capacity is exceeded.</exception>
+    public ReadOnlySpan<int> Step()
+    {
+        if (!_active.Contains(true)) throw new InvalidOperationException("No row has an input token: feed one first.");
+        for (int row = 0; row < _states.Length; row++)
+        {
+            _states[row].CheckUse();
+            int position = _active[row] ? _states[row].NextPosition : -1;
+
+            // The device moves positions on by itself; anything else that touched a state shows here.
+            _dirty |= position != _positions[row];
+            _positions[row] = position;
+        }
+
+        _session.CheckCapacity(_positions);
+        if (_dirty || _graph.Owner != this) _graph.Send(_next, _positions, _slots);
+        _dirty = false;
+        _graph.Owner = this;
+        ReadOnlySpan<int> drawn = _graph.Step();
+        for (int row = 0; row < _states.Length; row++)
+        {
+            if (!_active[row]) continue;
+            _states[row].Advance([_next[row]], [_positions[row]]);
+            _next[row] = drawn[row];
+            _positions[row]++;
+        }
+
+        return drawn;
+    }
+
+    /// <summary>Lets go of the graph; the states go on.</summary>
+    public void Dispose()
+    {
+        if (_graph.Owner == this) _graph.Owner = null;
+    }
+}

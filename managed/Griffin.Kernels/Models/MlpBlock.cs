@@ -1,0 +1,34 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Models;
+
+/// <summary>The gated MLP, (GELU(gate) ⊙ up) · Wd, without its output bias, which the next residual add takes.</summary>
+internal sealed class MlpBlock
+{
+    private readonly Activations _activations;
+    private readonly MatMul _gateUp;
+    private readonly MatMul _down;
+    private readonly GeluMultiply _multiply;
+
+    public MlpBlock(ModelKernels kernels, Activations activations)
+    {
+        _activations = activations;
+        _gateUp = kernels.Product(2 * kernels.Config.MlpWidth, kernels.Config.Width);
+        _down = kernels.Product(kernels.Config.Width, kernels.Config.MlpWidth);
+        _multiply = kernels.GeluMultiply;
+    }
+
+    /// <param name="call">The rows.</param>
+    /// <param name="weights">The layer's weights.</param>
+    /// <param name="input">Normed residual stream, [tokens, d].</param>
+    /// <param name="output">Receives the block's product, [tokens, d].</param>
+    public void Run(in Call call, LayerWeights weights, TensorView input, TensorView output)
+    {
+        TensorView gateUp = _activations.GateUp(call.Count);
+        TensorView hidden = _activations.Hidden(call.Count);
+        _gateUp.Run(call.Stream, input, weights.GateUp, gateUp);
+        _multiply.Run(call.Stream, gateUp, weights.GateUpBias, hidden);
+        _down.Run(call.Stream, hidden, weights.Down, output);
+    }
+}
