@@ -98,5 +98,8 @@ internal sealed class Activations : IDisposable
 
     public DeviceMemory Memory => _memory;
 
+    /// <summary>Byte offset of the logits in <see cref="Memory"/>.</summary>
+    public long LogitsOffset => _logits.Offset;
+
     public void Dispose() => _memory.Dispose();
 }

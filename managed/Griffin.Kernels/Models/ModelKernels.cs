@@ -33,7 +33,7 @@ internal sealed class ModelKernels : IDisposable
         Attention = new WindowAttention(device, type, config.Heads, config.HeadDim);
         DecodeAttention = new DecodeAttention(device, type, config.Heads, config.HeadDim);
         Append = new RingAppend(device, type, config.HeadDim);
-        SoftCap = new SoftCap(device);
+        SoftCap = new SoftCap(device, config.Vocabulary);
         Sampler = new Sampler(device, config.Vocabulary);
         Advance = new AdvanceRows(device, step: false);
         AdvanceStep = new AdvanceRows(device, step: true);

@@ -27,8 +27,8 @@ internal sealed class WorkspacePlan
     /// <summary>Takes room for a matrix.</summary>
     public WorkspacePart Matrix(ElementType type, long rows, long columns) => new(Take(rows * columns * ElementTypes.SizeOf(type)), type, rows, columns);
 
-    /// <summary>Takes room for bytes.</summary>
-    public WorkspacePart Scratch(long bytes) => Matrix(ElementType.UInt8, 1, bytes);
+    /// <summary>Takes room for an op's scratch, viewed as float32.</summary>
+    public WorkspacePart Scratch(long bytes) => Matrix(ElementType.Float32, 1, (bytes + sizeof(float) - 1) / sizeof(float));
 
     private long Take(long bytes)
     {
