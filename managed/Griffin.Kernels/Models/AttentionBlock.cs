@@ -56,7 +56,7 @@ internal sealed class AttentionBlock
         }
         else
         {
-            _rotary.Run(stream, call.Rows, qkv, _phases);
+            _rotary.Run(stream, qkv, call.Positions, _phases);
             _attention.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended);
             _append.Run(stream, call.Rows, qkv, ring, _ringSlots);
         }

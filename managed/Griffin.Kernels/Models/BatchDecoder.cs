@@ -9,6 +9,7 @@ public sealed class BatchDecoder : IDisposable
     private readonly DecodeGraph _graph;
     private readonly DecodeState[] _states;
     private readonly int[] _next;
+    private readonly int[] _fed;
     private readonly int[] _positions;
     private readonly int[] _slots;
     private readonly bool[] _active;
@@ -20,19 +21,13 @@ public sealed class BatchDecoder : IDisposable
         _graph = graph;
         _states = states;
         _next = new int[states.Length];
+        _fed = new int[states.Length];
+        _fed.AsSpan().Fill(-1);
         _positions = new int[states.Length];
         _slots = [.. states.Select(state => state.Slot)];
         _active = new bool[states.Length];
         for (int row = 0; row < states.Length; row++)
-            session.States.Samplers.Configure(session.Stream, states[row].Slot, settings[row]);
-    }
-
-    /// <summary>Counts a row's prompt for the repetition penalty.</summary>
-    /// <exception cref="ArgumentException">A token is outside the vocabulary.</exception>
-    public void CountPrompt(int row, ReadOnlySpan<int> tokens)
-    {
-        _session.Model.CheckTokens(tokens);
-        _session.States.Samplers.Count(_session.Stream, _states[row].Slot, tokens);
+            session.States.Samplers.Configure(states[row].Slot, settings[row]);
     }
 
     /// <summary>Sets a row's next input token: the prompt's last one at first, or one to go on with in place of the drawn one.</summary>
@@ -41,6 +36,7 @@ public sealed class BatchDecoder : IDisposable
     {
         _session.Model.CheckTokens([token]);
         _next[row] = token;
+        _fed[row] = token;
         _active[row] = true;
         _dirty = true;
     }
@@ -70,7 +66,8 @@ public sealed class BatchDecoder : IDisposable
         }
 
         _session.CheckCapacity(_positions);
-        if (_dirty || _graph.Owner != this) _graph.Send(_next, _positions, _slots);
+        if (_dirty || _graph.Owner != this) _graph.Send(_next, _fed, _positions, _slots);
+        _fed.AsSpan().Fill(-1);
         _dirty = false;
         _graph.Owner = this;
         ReadOnlySpan<int> drawn = _graph.Step();

@@ -7,8 +7,9 @@ namespace Griffin.Kernels.Models;
 /// <param name="Stream">Where the work is queued.</param>
 /// <param name="Rows">The rows, in device memory.</param>
 /// <param name="Tokens">Token ids, int32 [tokens].</param>
+/// <param name="Positions">Positions, int32 [tokens].</param>
 /// <param name="Step">Every row has one token, and the step kernels may be used.</param>
-internal readonly record struct Call(GpuStream Stream, PackedRows Rows, TensorView Tokens, bool Step)
+internal readonly record struct Call(GpuStream Stream, PackedRows Rows, TensorView Tokens, TensorView Positions, bool Step)
 {
     /// <summary>Tokens of the call.</summary>
     public int Count => Rows.Tokens;

@@ -29,8 +29,10 @@ internal sealed class CallInputs : IDisposable
     /// <summary>Index of each row's last real token.</summary>
     public TensorView LastTokens(int rows) => Ints(2 * _maxTokens + 2 * _maxRows + 1, rows);
 
+    public TensorView Slots(int rows) => Ints(2 * _maxTokens + _maxRows + 1, rows);
+
     public PackedRows Rows(int tokens, int rows, TensorView seen) =>
-        new(Positions(tokens), Ints(2 * _maxTokens, rows + 1), Ints(2 * _maxTokens + _maxRows + 1, rows), seen);
+        new(Positions(tokens), Ints(2 * _maxTokens, rows + 1), Slots(rows), seen);
 
     /// <summary>Queues the copy of a call's inputs; the spans may be reused at once.</summary>
     public void Send(GpuStream stream, ReadOnlySpan<int> tokens, ReadOnlySpan<int> positions, ReadOnlySpan<int> rowStart, ReadOnlySpan<int> slots)

@@ -41,6 +41,7 @@ public sealed class DecodeState : IDisposable
         _prefix.Clear();
         (NextPosition, Seen) = (0, 0);
         _pool.SetSeen(Slot, 0);
+        _pool.Samplers.Reset(Slot);
     }
 
     /// <summary>A second state, equal to this one, in a slot of its own; the sampler forks with it.</summary>
@@ -83,7 +84,7 @@ public sealed class DecodeState : IDisposable
         Put(ref rest, (uint)Seen);
         foreach (int token in _prefix) Put(ref rest, (uint)token);
         _pool.Stream.CopyToHost(_pool.Memory, Slot * _pool.BytesPerSequence, rest[..slotBytes]);
-        _pool.Samplers.ReadSlot(_pool.Stream, Slot, rest[slotBytes..]);
+        _pool.Samplers.Read(Slot, rest[slotBytes..]);
         return saved;
     }
 
@@ -106,7 +107,7 @@ public sealed class DecodeState : IDisposable
         int[] prefix = MemoryMarshal.Cast<byte, int>(rest[..(tokens * sizeof(int))]).ToArray();
         rest = rest[(tokens * sizeof(int))..];
         _pool.Stream.CopyToDevice(rest[..(int)slotBytes], _pool.Memory, Slot * _pool.BytesPerSequence);
-        _pool.Samplers.WriteSlot(_pool.Stream, Slot, rest[(int)slotBytes..]);
+        _pool.Samplers.Write(Slot, rest[(int)slotBytes..]);
         Take(BinaryPrimitives.ReadInt32LittleEndian(saved[20..]), BinaryPrimitives.ReadInt32LittleEndian(saved[24..]), prefix);
         _pool.SetSeen(Slot, Seen);
     }

@@ -143,9 +143,10 @@ public sealed partial class GriffinSession : IDisposable
 
         int count = pieceTokens.Count;
         _inputs.Send(_stream, [.. pieceTokens], [.. piecePositions], starts, slots);
-        Call call = new(_stream, _inputs.Rows(count, rows, States.Seen), _inputs.Tokens(count), Step: count == rows && !Model.Options.BatchInvariant);
+        Call call = new(_stream, _inputs.Rows(count, rows, States.Seen), _inputs.Tokens(count), _inputs.Positions(count), Step: count == rows && !Model.Options.BatchInvariant);
         _layers.Run(call);
-        Model.Kernels.Advance.Run(_stream, call.Rows, States.Seen, _inputs.Positions(count));
+        Model.Kernels.Sampler.Count(_stream, call.Rows, call.Tokens, States.Samplers.State);
+        Model.Kernels.Advance.Run(_stream, call.Rows, States.Seen, call.Positions);
         ReturnLogits(piece, count, which, logits);
         foreach (PieceRow row in piece.Rows)
             states[row.Row].Advance(tokens.Slice(row.Start, row.Count), positions.AsSpan(row.Start, row.Count));

@@ -32,12 +32,12 @@ internal sealed class ModelKernels : IDisposable
         RotaryStep = new RotaryStep(device, type, config.Heads, config.HeadDim, config.RotatedDim);
         Attention = new WindowAttention(device, type, config.Heads, config.HeadDim);
         DecodeAttention = new DecodeAttention(device, type, config.Heads, config.HeadDim);
-        Append = new RingAppend(device, type, config.HeadDim);
+        Append = new RingAppend(device, type, config.Heads, config.HeadDim);
         SoftCap = new SoftCap(device, config.Vocabulary);
         Sampler = new Sampler(device, config.Vocabulary);
         Advance = new AdvanceRows(device, step: false);
         AdvanceStep = new AdvanceRows(device, step: true);
-        _phases = device.Upload<ulong>(RotaryEmbedding.PhaseTable(config.RotatedDim, config.RopeTheta));
+        _phases = device.Upload<ulong>(RotaryPhases.Compute(config.RotatedDim, config.RopeTheta));
     }
 
     public GriffinConfig Config { get; }

@@ -60,11 +60,10 @@ internal sealed class RecurrentBlock
         }
 
         _gates.Run(stream, z, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate, weights.RecurrenceGateBias, gates);
-        RgLruOperands operands = new(z, gates, y, weights.YBias, weights.Lambda, mixed, hidden);
         if (call.Step)
-            _scanStep.Run(stream, call.Rows, operands);
+            _scanStep.Run(stream, call.Rows, z, gates, y, weights.YBias, weights.Lambda, mixed, hidden);
         else
-            _scan.Run(stream, call.Rows, operands, _activations.ScanScratch);
+            _scan.Run(stream, call.Rows, z, gates, y, weights.YBias, weights.Lambda, mixed, hidden, _activations.ScanScratch);
         _out.Run(stream, mixed, weights.Out, output);
     }
 }

@@ -21,7 +21,7 @@ public sealed class StatePool : IDisposable
         Slots = slots;
         _memory = stream.Device.AllocateBytes(slots * layout.SlotBytes);
         _seen = stream.Device.Allocate<int>(slots);
-        Samplers = new SamplerStates(stream.Device, slots, vocabulary);
+        Samplers = new SamplerPool(stream, slots, vocabulary);
         _free = new Stack<int>(Enumerable.Range(0, slots).Reverse());
     }
 
@@ -44,7 +44,7 @@ public sealed class StatePool : IDisposable
 
     internal DeviceMemory Memory => _memory;
 
-    internal SamplerStates Samplers { get; }
+    internal SamplerPool Samplers { get; }
 
     internal TensorView Seen => _seen.View();
 
@@ -75,7 +75,7 @@ public sealed class StatePool : IDisposable
     {
         Stream.CopyDevice(_memory, from * Layout.SlotBytes, _memory, to * Layout.SlotBytes, Layout.SlotBytes);
         Stream.CopyDevice(_seen.Memory, from * (long)sizeof(int), _seen.Memory, to * (long)sizeof(int), sizeof(int));
-        Samplers.CopySlot(Stream, from, to);
+        Samplers.Copy(from, to);
     }
 
     internal LayerState StateOf(long offset) => new(_memory, _memory.Address + (ulong)offset, Layout.SlotBytes);

@@ -94,7 +94,6 @@ public sealed class Generation : IAsyncEnumerable<int>
     {
         ReadOnlySpan<int> prompt = _prompt.Span;
         _session.Forward(state, prompt[..^1], [], LogitsSelection.None, []);
-        decoder.CountPrompt(0, prompt);
         decoder.Feed(0, prompt[^1]);
         _session.Synchronize();
     }
