@@ -25,7 +25,7 @@ internal sealed class AttentionBlock
     {
         GriffinConfig config = kernels.Config;
         _activations = activations;
-        _phases = kernels.RotaryPhases;
+        _phases = kernels.Phases;
         _ringSlots = layout.RingSlots;
         _keysVisible = Math.Min(config.KeysVisible, layout.RingSlots);
         int attended = config.Heads * config.HeadDim;

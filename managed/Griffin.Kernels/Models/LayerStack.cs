@@ -32,7 +32,7 @@ internal sealed class LayerStack
         if (_config.RecurrentLayers > 0) _recurrent = new RecurrentBlock(kernels, activations);
         if (_config.AttentionLayers > 0) _attention = new AttentionBlock(kernels, activations, states.Layout);
         _mlp = new MlpBlock(kernels, activations);
-        _head = kernels.Product(_config.Vocabulary, _config.Width);
+        _head = kernels.Product(_config.Vocabulary, _config.Width, ElementType.Float32);
         _embedding = weights.View(WeightName.Embedding, _config.Vocabulary, _config.Width);
         _finalNorm = weights.View(WeightName.FinalNorm, 1, _config.Width);
     }

@@ -9,7 +9,7 @@ namespace Griffin.Kernels.Models;
 /// </summary>
 internal sealed class ModelKernels : IDisposable
 {
-    private readonly Dictionary<(int N, int K), MatMul> _products = [];
+    private readonly Dictionary<(int N, int K, ElementType Output), MatMul> _products = [];
     private readonly GpuDevice _device;
     private readonly GriffinModelOptions _options;
     private readonly DeviceBuffer<ulong> _phases;
@@ -79,13 +79,16 @@ internal sealed class ModelKernels : IDisposable
     public AdvanceRows AdvanceStep { get; }
 
     /// <summary>Turns per position of each rotary frequency, in 64-bit fractions, [rotated / 2].</summary>
-    public TensorView RotaryPhases => _phases.View();
+    public TensorView Phases => _phases.View();
 
-    /// <summary>The product y [M, n] = x [M, k] · w [n, k]ᵀ in the storage type.</summary>
-    public MatMul Product(int n, int k)
+    /// <summary>The product y [M, n] = x [M, k] · w [n, k]ᵀ, stored in the storage type.</summary>
+    public MatMul Product(int n, int k) => Product(n, k, _options.Precision);
+
+    /// <summary>The product y [M, n] = x [M, k] · w [n, k]ᵀ, stored in a type of its own: logits are float32.</summary>
+    public MatMul Product(int n, int k, ElementType output)
     {
-        if (!_products.TryGetValue((n, k), out MatMul? product))
-            _products[(n, k)] = product = new MatMul(_device, _options.Precision, n, k, _options.BatchInvariant, _options.UseBlas);
+        if (!_products.TryGetValue((n, k, output), out MatMul? product))
+            _products[(n, k, output)] = product = new MatMul(_device, _options.Precision, n, k, output, _options.BatchInvariant, _options.UseBlas);
         return product;
     }
 
