@@ -35,9 +35,10 @@ public sealed class MatMul : KernelOp, IKernelCatalogue
     /// <param name="inner">K: columns of x and w.</param>
     /// <param name="outputType">Type of y: <paramref name="type"/> (also when null) or float32.</param>
     /// <param name="batchInvariant">Whether a row's bits must not depend on the other rows.</param>
+    /// <param name="useBlas">Whether the products may go to cuBLAS.</param>
     /// <param name="variant">A variant of our own to force; null to choose.</param>
     /// <exception cref="ArgumentException">A type or size is wrong, or the variant does not fit.</exception>
-    public MatMul(GpuDevice device, ElementType type, int columns, int inner, ElementType? outputType = null, bool batchInvariant = false, string? variant = null)
+    public MatMul(GpuDevice device, ElementType type, int columns, int inner, ElementType? outputType = null, bool batchInvariant = false, bool useBlas = true, string? variant = null)
         : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(columns);
@@ -49,7 +50,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue
         Inner = inner;
         Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue);
         if (variant is not null) _kernels = [Request<Shape, MatMulParams>(variants, shape, variant)];
-        else if (device.HasBlas && !batchInvariant) _kernels = [];
+        else if (useBlas && device.HasBlas && !batchInvariant) _kernels = [];
         else _kernels = [.. rowClasses.Select(rows => Request<Shape, MatMulParams>(variants, shape with { Rows = rows }))];
     }
 
