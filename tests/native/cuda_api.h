@@ -30,6 +30,8 @@ CUresult cuCtxSetCurrent(CUcontext context);
 CUresult cuCtxSynchronize();
 CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes);
 CUresult cuMemFree_v2(CUdeviceptr address);
+CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream);
+CUresult cuMemcpyDtoD_v2(CUdeviceptr destination, CUdeviceptr source, size_t bytes);
 CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned flags);
 CUresult cuMemFreeHost(void* memory);
 CUresult cuMemGetInfo_v2(size_t* free_bytes, size_t* total_bytes);

@@ -58,8 +58,8 @@ inline int run_all() {
 // A device of its own with its primary context current.
 class Device {
 public:
-    explicit Device(bool checked = false, uint64_t seed = 1, int minor = 0, int workers = 0, int64_t memory = 0) {
-        GriffinEmuDeviceConfig config{8, minor, checked, 0, seed, workers, memory};
+    explicit Device(bool checked = false, uint64_t seed = 1, int minor = 0, int workers = 0, int64_t memory = 0, bool count = false) {
+        GriffinEmuDeviceConfig config{8, minor, checked, count, seed, workers, memory};
         cuInit(0);
         _ordinal = griffinEmuAddDevice(&config);
         _checked = checked;
