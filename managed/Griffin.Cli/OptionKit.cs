@@ -51,6 +51,9 @@ internal static class OptionKit
             CustomParser = result => ParseList(name, result, least),
         };
 
+    /// <summary>The list on the command line; null when the option is not there, where the parser itself would say empty.</summary>
+    internal static int[]? GivenOrNull(this ParseResult parsed, Option<int[]?> option) => parsed.GetResult(option) is null ? null : parsed.GetValue(option);
+
     private static int[]? ParseList(string name, ArgumentResult result, int least)
     {
         string text = result.Tokens[0].Value;
