@@ -139,7 +139,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue
     {
         (int heads, int headDim) = query.Shape;
         int size = query.Type.SizeOf();
-        int keys = headDim * size switch { <= 1024 => 32, <= 2048 => 16, _ => 8 };
+        int keys = (headDim * size) switch { <= 1024 => 32, <= 2048 => 16, _ => 8 };
         int groups = (heads + Math.Min(MaxGroupHeads, 4096 / headDim) - 1) / Math.Min(MaxGroupHeads, 4096 / headDim);
         int groupHeads = (heads + groups - 1) / groups;
         int words = (headDim + query.Vector - 1) / query.Vector;
