@@ -1,0 +1,153 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.References;
+
+namespace Griffin.Kernels.Tests.Ops;
+
+/// <summary>
+/// A call of an attention op in device memory: rows with seeded q, k, v and histories, a pool whose rings hold the histories and are NaN
+/// everywhere else, slots in an order of their own, and an output that starts as NaN.
+/// </summary>
+internal sealed class AttentionCall : IDisposable
+{
+    private const int RingOffset = 32;   // elements before the ring in a slot: another op's part
+
+    private readonly GpuDevice _device;
+    private readonly List<IDisposable> _owned = [];
+    private readonly DeviceMatrix _pool;
+
+    public AttentionCall(GpuDevice device, ElementType type, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows, int[]? slots = null)
+    {
+        (_device, Type, Shape, RowData) = (device, type, shape, rows);
+        Slots = slots ?? [.. Enumerable.Range(0, rows.Count).Select(r => rows.Count - r + 1)];
+        var slotCount = Math.Max(rows.Count + 3, Slots.DefaultIfEmpty().Max() + 1);
+
+        var stride = RingOffset + (((2 * shape.RingSlots * shape.HeadDim) + 127) / 128 * 128);
+        var pool = Poison.Floats(slotCount * stride);
+        var seen = new int[slotCount];
+        for (var r = 0; r < rows.Count; r++)
+        {
+            seen[Slots[r]] = rows[r].Seen;
+            WriteHistory(rows[r], pool.AsSpan((Slots[r] * stride) + RingOffset, 2 * shape.RingSlots * shape.HeadDim));
+        }
+
+        _pool = Own(new DeviceMatrix(device, type, slotCount, stride, pool));
+        var tokens = rows.Sum(row => row.Positions.Length);
+        var rowStart = new int[rows.Count + 1];
+        for (var r = 0; r < rows.Count; r++)
+            rowStart[r + 1] = rowStart[r] + rows[r].Positions.Length;
+        var width = (shape.Heads + 2) * shape.HeadDim;
+        Qkv = Own(new DeviceMatrix(device, type, tokens, width, [.. rows.SelectMany(row => row.Qkv)], stride: width + 16));
+        Output = Own(new DeviceMatrix(device, type, tokens, shape.Heads * shape.HeadDim, stride: (shape.Heads * shape.HeadDim) + 8));
+        Positions = Upload([.. rows.SelectMany(row => row.Positions)]);
+        Rows = new PackedRows(Positions, Upload(rowStart), Upload(Slots), Upload(seen));
+        Ring = new LayerState(_pool.Memory, _pool.Memory.Address + (ulong)(RingOffset * type.SizeOf()), (long)stride * type.SizeOf());
+    }
+
+    public ElementType Type { get; }
+
+    public AttentionShapeCase Shape { get; }
+
+    public IReadOnlyList<AttentionReference.Row> RowData { get; }
+
+    public int[] Slots { get; }
+
+    public DeviceMatrix Qkv { get; }
+
+    public DeviceMatrix Output { get; }
+
+    public TensorView Positions { get; }
+
+    public PackedRows Rows { get; }
+
+    public LayerState Ring { get; }
+
+    /// <summary>A row with seeded contents: its tokens' positions and how many tokens its slot has seen.</summary>
+    public static AttentionReference.Row MakeRow(AttentionShapeCase shape, ulong seed, int[] positions, int seen = 0)
+    {
+        var random = new CounterRandom(seed);
+        return new(positions, seen, random.Bf16Normals(positions.Length * (shape.Heads + 2) * shape.HeadDim),
+            random.Bf16Normals(seen * shape.HeadDim), random.Bf16Normals(seen * shape.HeadDim));
+    }
+
+    /// <summary>Positions from <paramref name="first"/> on.</summary>
+    public static int[] Run(int first, int count) => [.. Enumerable.Range(first, count)];
+
+    /// <summary>Compares the output with the reference, row by row.</summary>
+    public void AssertOutput(bool roundedWeights)
+    {
+        var reference = new AttentionReference(Shape.Heads, Shape.HeadDim, Shape.KeysVisible);
+        var output = Output.Read();
+        var first = 0;
+        foreach (var row in RowData)
+        {
+            var expected = reference.Compute(row);
+            var actual = output.AsSpan(first, expected.Output.Length);
+            if (Type == ElementType.BFloat16)
+                Close.BFloat16(actual, expected.Output, i => reference.Bound(expected, i, roundedWeights), Describe(row));
+            else
+                Close.Within(actual, expected.Output, i => 1e-30 + reference.Bound(expected, i, false), Describe(row));
+            first += expected.Output.Length;
+        }
+
+        Assert.That(output, Has.Length.EqualTo(first));
+    }
+
+    /// <summary>The ring of a row: keys and values [ringSlots, headDim] each, by ring slot.</summary>
+    public (float[] Keys, float[] Values) ReadRing(int row)
+    {
+        var pool = _pool.Read();
+        var size = Shape.RingSlots * Shape.HeadDim;
+        var from = (Slots[row] * (pool.Length / _pool.Rows)) + RingOffset;
+        return (pool[from..(from + size)], pool[(from + size)..(from + (2 * size))]);
+    }
+
+    /// <summary>Everything in the pool, to compare before and after.</summary>
+    public float[] ReadPool() => _pool.Read();
+
+    /// <summary>The row with its one token's own key and value in the ring, as a decode step leaves them for attention.</summary>
+    public static AttentionReference.Row WithOwnKey(AttentionReference.Row row, AttentionShapeCase shape)
+    {
+        var k = row.Qkv.AsSpan(shape.Heads * shape.HeadDim, shape.HeadDim);
+        var v = row.Qkv.AsSpan((shape.Heads + 1) * shape.HeadDim, shape.HeadDim);
+        return row with { HistoryKeys = [.. row.HistoryKeys, .. k], HistoryValues = [.. row.HistoryValues, .. v] };
+    }
+
+    public void Dispose()
+    {
+        foreach (var owned in _owned)
+            owned.Dispose();
+    }
+
+    public TensorView Upload(int[] values)
+    {
+        var buffer = Own(_device.Upload<int>(values.Length == 0 ? [0] : values));
+        return buffer.View(1, values.Length);
+    }
+
+    // The history's last position lies right before the first token, or at it when a step has written its own key.
+    private void WriteHistory(AttentionReference.Row row, Span<float> ring)
+    {
+        var count = row.HistoryKeys.Length / Shape.HeadDim;
+        var first = row.Positions.FirstOrDefault();
+        if (first < 0)
+            return;
+        for (var i = Math.Max(0, count - Shape.RingSlots); i < count; i++)
+        {
+            var slot = (first - row.Seen + i) % Shape.RingSlots;
+            row.HistoryKeys.AsSpan(i * Shape.HeadDim, Shape.HeadDim).CopyTo(ring[(slot * Shape.HeadDim)..]);
+            row.HistoryValues.AsSpan(i * Shape.HeadDim, Shape.HeadDim).CopyTo(ring[((Shape.RingSlots + slot) * Shape.HeadDim)..]);
+        }
+    }
+
+    private string Describe(AttentionReference.Row row) => $"{Type} {Shape}, {row.Positions.Length} tokens from {row.Positions.FirstOrDefault()}, seen {row.Seen}";
+
+    private T Own<T>(T value) where T : IDisposable
+    {
+        _owned.Add(value);
+        return value;
+    }
+}
+
+/// <summary>Sizes of an attention layer under test.</summary>
+internal sealed record AttentionShapeCase(int Heads, int HeadDim, int RingSlots, int KeysVisible);

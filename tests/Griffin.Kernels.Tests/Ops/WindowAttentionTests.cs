@@ -1,0 +1,194 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.References;
+
+namespace Griffin.Kernels.Tests.Ops;
+
+[TestFixture]
+internal sealed class WindowAttentionTests
+{
+    private const int Far = (1 << 24) + 12_345;
+
+    // Heads and widths: the golden model, austen-tiny, odd ones, one per tile size, more heads than a tile has rows.
+    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (5, 32), (4, 80), (2, 256), (1, 300), (70, 8)];
+
+    private static IEnumerable<TestCaseData> Variants()
+    {
+        foreach (var (heads, headDim) in shapes)
+        {
+            yield return new(ElementType.Float32, "general", heads, headDim);
+            yield return new(ElementType.BFloat16, "general", heads, headDim);
+            if (headDim % 4 == 0)
+                yield return new(ElementType.Float32, "vector", heads, headDim);
+            if (headDim % 8 == 0)
+                yield return new(ElementType.BFloat16, "vector", heads, headDim);
+            if (headDim % 16 == 0 && headDim <= 256)
+                yield return new(ElementType.BFloat16, "mma", heads, headDim);
+        }
+    }
+
+    [TestCaseSource(nameof(Variants))]
+    public void MatchesReference(ElementType type, string variant, int heads, int headDim)
+    {
+        var shape = new AttentionShapeCase(heads, headDim, RingSlots: 38, KeysVisible: 38);
+        AttentionReference.Row[] rows =
+        [
+            Row(0, 45), Row(5, 1, 5), Row(100, 40, 100), Row(Far, 3, 9), Row(0, 0), Row(37, 2, 37),
+            AttentionCall.MakeRow(shape, 7, [-1, -1, -1, 0, 1, 2, 0, 1, -1, -1]),
+            AttentionCall.MakeRow(shape, 8, [50, 51, 52, 0, 1, 2, 3, 0, 0, 1], seen: 50),
+            AttentionCall.MakeRow(shape, 9, [-1, -1], seen: 4),
+        ];
+        AssertMatches(TestDevices.Checked, type, variant, shape, rows);
+
+        AttentionReference.Row Row(int first, int count, int seen = 0) =>
+            AttentionCall.MakeRow(shape, (ulong)(first + count), AttentionCall.Run(first, count), seen);
+    }
+
+    // T of 1, W-1, W, W+1, 2W, 3W+5 and primes, from the start and from the middle of a sequence, for both window rules and none.
+    [TestCase(9, 9)]
+    [TestCase(9, 8)]
+    [TestCase(64, 64)]
+    public void MatchesReferenceAtUglyLengths(int ringSlots, int keysVisible)
+    {
+        var w = ringSlots - 1;
+        foreach (var (type, variant, heads, headDim) in new[] { (ElementType.Float32, "vector", 2, 12), (ElementType.BFloat16, "mma", 3, 16) })
+        {
+            var shape = new AttentionShapeCase(heads, headDim, ringSlots, keysVisible);
+            AttentionReference.Row[] rows =
+            [
+                .. new[] { 1, w - 1, w, w + 1, 2 * w, (3 * w) + 5, 13, 37 }.SelectMany(count => new[] { 0, 3, w, w + 1, 1000 }
+                    .Select(first => AttentionCall.MakeRow(shape, (ulong)((count * 7) + first), AttentionCall.Run(first, count), first))),
+            ];
+            AssertMatches(TestDevices.Checked, type, variant, shape, rows);
+        }
+    }
+
+    [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(TestDevices), nameof(TestDevices.Seeds))] ulong seed)
+    {
+        using var device = TestDevices.OpenChecked(seed, smallShared: true);
+        var wide = new AttentionShapeCase(2, 256, 20, 20);
+        var narrow = new AttentionShapeCase(3, 64, 20, 20);
+        foreach (var (type, variant, shape) in new[] { (ElementType.Float32, "vector", narrow), (ElementType.BFloat16, "mma", narrow), (ElementType.BFloat16, "mma", wide) })
+            AssertMatches(device, type, variant, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(30, 50), 30), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(0, 9))]);
+    }
+
+    // A fresh slot has seen nothing: a first position that is not 0 must not reach into the ring (which holds NaN).
+    [TestCase("vector")]
+    [TestCase("mma")]
+    public void FreshSlotIgnoresTheRing(string variant)
+    {
+        var shape = new AttentionShapeCase(3, 16, 10, 10);
+        AssertMatches(TestDevices.Checked, ElementType.BFloat16, variant, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(77, 5), seen: 0)]);
+    }
+
+    [TestCase(9, 9)]
+    [TestCase(9, 8)]
+    public void VisibilityEndsAtTheWindow(int ringSlots, int keysVisible)
+    {
+        var shape = new AttentionShapeCase(2, 16, ringSlots, keysVisible);
+        var row = AttentionCall.MakeRow(shape, 3, AttentionCall.Run(0, ringSlots + 5));
+        var perturbed = row with { Qkv = [.. row.Qkv] };
+        perturbed.Qkv[(shape.Heads + 1) * shape.HeadDim] += 64;   // a value of token 0
+        foreach (var variant in new[] { "mma", "general" })
+        {
+            var (before, after) = (Compute(TestDevices.Checked, ElementType.BFloat16, variant, shape, row), Compute(TestDevices.Checked, ElementType.BFloat16, variant, shape, perturbed));
+            var width = shape.Heads * shape.HeadDim;
+            var changed = Enumerable.Range(0, row.Positions.Length).Where(t => before[t * width] != after[t * width]);
+            Assert.That(changed, Is.EqualTo(Enumerable.Range(0, keysVisible)), variant);
+        }
+    }
+
+    /// <summary>One sequence in one call, and cut into calls of any lengths with the ring between them: equal bits.</summary>
+    [TestCase(ElementType.Float32, "general", 2, 12)]
+    [TestCase(ElementType.Float32, "vector", 3, 64)]
+    [TestCase(ElementType.BFloat16, "vector", 3, 64)]
+    [TestCase(ElementType.BFloat16, "mma", 3, 64)]
+    [TestCase(ElementType.BFloat16, "mma", 2, 256)]
+    public void ChunkingDoesNotShow(ElementType type, string variant, int heads, int headDim)
+    {
+        var shape = new AttentionShapeCase(heads, headDim, 75, 75);
+        var row = AttentionCall.MakeRow(shape, 11, [.. AttentionCall.Run(0, 20), .. AttentionCall.Run(0, 150)]);
+        var whole = Compute(TestDevices.Plain, type, variant, shape, row);
+        Close.Finite(whole);
+        foreach (var chunks in new int[][] { [1], [7], [64, 3, 1, 31], [169, 1], [16] })
+            Close.Exact(ComputeInChunks(type, variant, shape, row, chunks), whole, $"chunks of {string.Join(',', chunks)}");
+    }
+
+    /// <summary>Packed rows give each row the bits that it has alone, whatever its neighbours and its place.</summary>
+    [TestCase(ElementType.Float32, "vector")]
+    [TestCase(ElementType.BFloat16, "mma")]
+    public void PackedEqualsSeparate(ElementType type, string variant)
+    {
+        var shape = new AttentionShapeCase(3, 32, 17, 17);
+        AttentionReference.Row[] rows =
+        [
+            AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 3)), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(40, 23), 40),
+            AttentionCall.MakeRow(shape, 3, [.. AttentionCall.Run(0, 5), .. AttentionCall.Run(0, 19)]), AttentionCall.MakeRow(shape, 4, AttentionCall.Run(16, 1), 16),
+        ];
+        using var call = RunCall(TestDevices.Checked, type, variant, shape, rows);
+        var expected = rows.SelectMany(row => Compute(TestDevices.Checked, type, variant, shape, row)).ToArray();
+        Close.Exact(call.Output.Read(), expected);
+    }
+
+    [Test]
+    public void RefusesWrongArguments()
+    {
+        var shape = new AttentionShapeCase(2, 16, 9, 9);
+        var device = TestDevices.Checked;
+        using var stream = device.CreateStream();
+        using var call = new AttentionCall(device, ElementType.BFloat16, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 3))]);
+        var op = new WindowAttention(device, ElementType.BFloat16, shape.Heads, shape.HeadDim);
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => op.Run(stream, call.Rows, call.Output.View, call.Ring, 9, 9, call.Output.View), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv.View, call.Ring, 9, 10, call.Output.View), Throws.InstanceOf<ArgumentException>());
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv.View, call.Ring, 1 << 20, 9, call.Output.View), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv.View, call.Ring, 9, 9, call.Qkv.View.ColumnRange(0, 32)), Throws.ArgumentException);
+            Assert.That(() => new WindowAttention(device, ElementType.BFloat16, 1, 1025), Throws.InstanceOf<ArgumentOutOfRangeException>());
+            Assert.That(() => new WindowAttention(device, ElementType.Float32, 2, 16, "mma"), Throws.ArgumentException);
+        });
+    }
+
+    private static void AssertMatches(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows)
+    {
+        using var call = RunCall(device, type, variant, shape, rows);
+        call.AssertOutput(roundedWeights: true);
+    }
+
+    private static float[] Compute(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, AttentionReference.Row row)
+    {
+        using var call = RunCall(device, type, variant, shape, [row]);
+        return call.Output.Read();
+    }
+
+    private static AttentionCall RunCall(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows)
+    {
+        var call = new AttentionCall(device, type, shape, rows);
+        using var stream = device.CreateStream();
+        new WindowAttention(device, type, shape.Heads, shape.HeadDim, variant)
+            .Run(stream, call.Rows, call.Qkv.View, call.Ring, shape.RingSlots, shape.KeysVisible, call.Output.View);
+        stream.Synchronize();
+        return call;
+    }
+
+    // The state between the calls is kept by the test: keys and values so far, of the last document.
+    private static float[] ComputeInChunks(ElementType type, string variant, AttentionShapeCase shape, AttentionReference.Row row, int[] chunks)
+    {
+        var (width, d) = ((shape.Heads + 2) * shape.HeadDim, shape.HeadDim);
+        var output = new List<float>();
+        for (int t = 0, c = 0; t < row.Positions.Length; c++)
+        {
+            var count = Math.Min(chunks[c % chunks.Length], row.Positions.Length - t);
+            var history = row.Positions[t] == 0 ? 0 : row.Positions[t];
+            var earlier = Enumerable.Range(t - history, history);
+            var chunk = new AttentionReference.Row(row.Positions[t..(t + count)], history, row.Qkv[(t * width)..((t + count) * width)],
+                [.. earlier.SelectMany(i => row.Qkv[((i * width) + (shape.Heads * d))..((i * width) + ((shape.Heads + 1) * d))])],
+                [.. earlier.SelectMany(i => row.Qkv[((i * width) + ((shape.Heads + 1) * d))..((i + 1) * width)])]);
+            output.AddRange(Compute(TestDevices.Plain, type, variant, shape, chunk));
+            t += count;
+        }
+
+        return [.. output];
+    }
+}
