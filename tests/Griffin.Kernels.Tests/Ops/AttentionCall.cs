@@ -12,13 +12,12 @@ internal sealed class AttentionCall : IDisposable
 {
     private const int RingOffset = 32;   // elements before the ring in a slot: another op's part
 
-    private readonly GpuDevice _device;
-    private readonly List<IDisposable> _owned = [];
-    private readonly DeviceMatrix _pool;
+    private readonly OpTest _test;
+    private readonly TensorView _pool;
 
     public AttentionCall(GpuDevice device, ElementType type, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows, int[]? slots = null)
     {
-        (_device, Type, Shape, RowData) = (device, type, shape, rows);
+        (_test, Type, Shape, RowData) = (new OpTest(device), type, shape, rows);
         Slots = slots ?? [.. Enumerable.Range(0, rows.Count).Select(r => rows.Count - r + 1)];
         var slotCount = Math.Max(rows.Count + 3, Slots.DefaultIfEmpty().Max() + 1);
 
@@ -31,18 +30,21 @@ internal sealed class AttentionCall : IDisposable
             WriteHistory(rows[r], pool.AsSpan((Slots[r] * stride) + RingOffset, 2 * shape.RingSlots * shape.HeadDim));
         }
 
-        _pool = Own(new DeviceMatrix(device, type, slotCount, stride, pool));
+        _pool = _test.Matrix(pool, slotCount, stride, type);
         var tokens = rows.Sum(row => row.Positions.Length);
         var rowStart = new int[rows.Count + 1];
         for (var r = 0; r < rows.Count; r++)
             rowStart[r + 1] = rowStart[r] + rows[r].Positions.Length;
-        var width = (shape.Heads + 2) * shape.HeadDim;
-        Qkv = Own(new DeviceMatrix(device, type, tokens, width, [.. rows.SelectMany(row => row.Qkv)], stride: width + 16));
-        Output = Own(new DeviceMatrix(device, type, tokens, shape.Heads * shape.HeadDim, stride: (shape.Heads * shape.HeadDim) + 8));
-        Positions = Upload([.. rows.SelectMany(row => row.Positions)]);
-        Rows = new PackedRows(Positions, Upload(rowStart), Upload(Slots), Upload(seen));
-        Ring = new LayerState(_pool.Memory, _pool.Memory.Address + (ulong)(RingOffset * type.SizeOf()), (long)stride * type.SizeOf());
+        Qkv = _test.Matrix(rows.SelectMany(row => row.Qkv).ToArray(), tokens, (shape.Heads + 2) * shape.HeadDim, type, gap: 16);
+        Output = _test.Output(tokens, shape.Heads * shape.HeadDim, type, gap: 8);
+        Positions = _test.Integers(rows.SelectMany(row => row.Positions).ToArray());
+        Rows = new PackedRows(Positions, _test.Integers(rowStart), _test.Integers(Slots), _test.Integers(seen));
+        Ring = new LayerState(_pool.Owner, _pool.Address + (ulong)(RingOffset * type.SizeOf()), (long)stride * type.SizeOf());
     }
+
+    public OpTest Test => _test;
+
+    public GpuStream Stream => _test.Stream;
 
     public ElementType Type { get; }
 
@@ -52,9 +54,9 @@ internal sealed class AttentionCall : IDisposable
 
     public int[] Slots { get; }
 
-    public DeviceMatrix Qkv { get; }
+    public TensorView Qkv { get; }
 
-    public DeviceMatrix Output { get; }
+    public TensorView Output { get; }
 
     public TensorView Positions { get; }
 
@@ -77,7 +79,7 @@ internal sealed class AttentionCall : IDisposable
     public void AssertOutput(bool roundedWeights)
     {
         var reference = new AttentionReference(Shape.Heads, Shape.HeadDim, Shape.KeysVisible);
-        var output = Output.Read();
+        var output = ReadOutput();
         var first = 0;
         foreach (var row in RowData)
         {
@@ -93,17 +95,19 @@ internal sealed class AttentionCall : IDisposable
         Assert.That(output, Has.Length.EqualTo(first));
     }
 
+    public float[] ReadOutput() => _test.Read(Output);
+
     /// <summary>The ring of a row: keys and values [ringSlots, headDim] each, by ring slot.</summary>
     public (float[] Keys, float[] Values) ReadRing(int row)
     {
-        var pool = _pool.Read();
+        var pool = ReadPool();
         var size = Shape.RingSlots * Shape.HeadDim;
-        var from = (Slots[row] * (pool.Length / _pool.Rows)) + RingOffset;
+        var from = (Slots[row] * (int)_pool.Columns) + RingOffset;
         return (pool[from..(from + size)], pool[(from + size)..(from + (2 * size))]);
     }
 
     /// <summary>Everything in the pool, to compare before and after.</summary>
-    public float[] ReadPool() => _pool.Read();
+    public float[] ReadPool() => _test.Read(_pool);
 
     /// <summary>The row with its one token's own key and value in the ring, as a decode step leaves them for attention.</summary>
     public static AttentionReference.Row WithOwnKey(AttentionReference.Row row, AttentionShapeCase shape)
@@ -113,17 +117,7 @@ internal sealed class AttentionCall : IDisposable
         return row with { HistoryKeys = [.. row.HistoryKeys, .. k], HistoryValues = [.. row.HistoryValues, .. v] };
     }
 
-    public void Dispose()
-    {
-        foreach (var owned in _owned)
-            owned.Dispose();
-    }
-
-    public TensorView Upload(int[] values)
-    {
-        var buffer = Own(_device.Upload<int>(values.Length == 0 ? [0] : values));
-        return buffer.View(1, values.Length);
-    }
+    public void Dispose() => _test.Dispose();
 
     // The history's last position lies right before the first token, or at it when a step has written its own key.
     private void WriteHistory(AttentionReference.Row row, Span<float> ring)
@@ -141,12 +135,6 @@ internal sealed class AttentionCall : IDisposable
     }
 
     private string Describe(AttentionReference.Row row) => $"{Type} {Shape}, {row.Positions.Length} tokens from {row.Positions.FirstOrDefault()}, seen {row.Seen}";
-
-    private T Own<T>(T value) where T : IDisposable
-    {
-        _owned.Add(value);
-        return value;
-    }
 }
 
 /// <summary>Sizes of an attention layer under test.</summary>

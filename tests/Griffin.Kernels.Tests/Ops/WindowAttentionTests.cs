@@ -128,7 +128,7 @@ internal sealed class WindowAttentionTests
         ];
         using var call = RunCall(TestDevices.Checked, type, variant, shape, rows);
         var expected = rows.SelectMany(row => Compute(TestDevices.Checked, type, variant, shape, row)).ToArray();
-        Close.Exact(call.Output.Read(), expected);
+        Close.Exact(call.ReadOutput(), expected);
     }
 
     [Test]
@@ -136,15 +136,15 @@ internal sealed class WindowAttentionTests
     {
         var shape = new AttentionShapeCase(2, 16, 9, 9);
         var device = TestDevices.Checked;
-        using var stream = device.CreateStream();
         using var call = new AttentionCall(device, ElementType.BFloat16, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 3))]);
+        var stream = call.Stream;
         var op = new WindowAttention(device, ElementType.BFloat16, shape.Heads, shape.HeadDim);
         Assert.Multiple(() =>
         {
-            Assert.That(() => op.Run(stream, call.Rows, call.Output.View, call.Ring, 9, 9, call.Output.View), Throws.ArgumentException);
-            Assert.That(() => op.Run(stream, call.Rows, call.Qkv.View, call.Ring, 9, 10, call.Output.View), Throws.InstanceOf<ArgumentException>());
-            Assert.That(() => op.Run(stream, call.Rows, call.Qkv.View, call.Ring, 1 << 20, 9, call.Output.View), Throws.ArgumentException);
-            Assert.That(() => op.Run(stream, call.Rows, call.Qkv.View, call.Ring, 9, 9, call.Qkv.View.ColumnRange(0, 32)), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Output, call.Ring, 9, 9, call.Output), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 10, call.Output), Throws.InstanceOf<ArgumentException>());
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 1 << 20, 9, call.Output), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 9, call.Qkv.ColumnRange(0, 32)), Throws.ArgumentException);
             Assert.That(() => new WindowAttention(device, ElementType.BFloat16, 1, 1025), Throws.InstanceOf<ArgumentOutOfRangeException>());
             Assert.That(() => new WindowAttention(device, ElementType.Float32, 2, 16, "mma"), Throws.ArgumentException);
         });
@@ -159,16 +159,14 @@ internal sealed class WindowAttentionTests
     private static float[] Compute(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, AttentionReference.Row row)
     {
         using var call = RunCall(device, type, variant, shape, [row]);
-        return call.Output.Read();
+        return call.ReadOutput();
     }
 
     private static AttentionCall RunCall(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows)
     {
         var call = new AttentionCall(device, type, shape, rows);
-        using var stream = device.CreateStream();
         new WindowAttention(device, type, shape.Heads, shape.HeadDim, variant)
-            .Run(stream, call.Rows, call.Qkv.View, call.Ring, shape.RingSlots, shape.KeysVisible, call.Output.View);
-        stream.Synchronize();
+            .Run(call.Stream, call.Rows, call.Qkv, call.Ring, shape.RingSlots, shape.KeysVisible, call.Output);
         return call;
     }
 

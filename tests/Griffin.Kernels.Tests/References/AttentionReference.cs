@@ -6,8 +6,6 @@ namespace Griffin.Kernels.Tests.References;
 /// </summary>
 internal sealed class AttentionReference(int heads, int headDim, int keysVisible)
 {
-    private const int Query = 0;
-
     /// <summary>
     /// One row of a call. <paramref name="Positions"/> are its tokens' (-1: padding), <paramref name="Qkv"/> their q heads, k and v; the
     /// history holds the keys and values of the <paramref name="Seen"/> positions right before the first token, oldest first.
@@ -49,7 +47,7 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
         var keys = Visible(row, t);
         for (var head = 0; head < heads; head++)
         {
-            var query = Part(row.Qkv, t, Query + head);
+            var query = Part(row.Qkv, t, head).Span;
             var scores = new double[keys.Count];
             double largest = double.NegativeInfinity, magnitude = 0;
             for (var j = 0; j < scores.Length; j++)
@@ -97,8 +95,6 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
 
         return keys;
     }
-
-    private ReadOnlySpan<float> Part(ReadOnlySpan<float> qkv, int token, int part) => qkv.Slice(((token * (heads + 2)) + part) * headDim, headDim);
 
     private ReadOnlyMemory<float> Part(float[] qkv, int token, int part) => qkv.AsMemory(((token * (heads + 2)) + part) * headDim, headDim);
 }
