@@ -21,11 +21,15 @@ const std::vector<std::string> kFlags = {"-std=c++17", "-O2", "-march=native", "
 const std::vector<std::string> kCheckedFlags = {"-DGRIFFIN_CHECKED=1", "-fsanitize=thread", "-fno-optimize-sibling-calls"};
 const std::vector<std::string> kCheckedLinkFlags = {"-nodefaultlibs", "-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset"};
 
-std::string library_path() {
+// Found while the library loads, links resolved: the name it was loaded by may be gone when a kernel is linked.
+const std::string kLibraryPath = [] {
     Dl_info self{};
     dladdr(&emu_abi_identity, &self);
-    return self.dli_fname;
-}
+    char* resolved = realpath(self.dli_fname, nullptr);
+    std::string path = resolved ? resolved : self.dli_fname;
+    free(resolved);
+    return path;
+}();
 
 std::string digest(const std::string& text) {
     uint64_t first = 0xCBF29CE484222325ull, second = 0x9AE16A3B2F90404Full;
@@ -101,7 +105,7 @@ std::vector<std::string> compile_command(const HostCompiler& compiler, bool chec
         }
     }
     command.insert(command.end(), definitions.begin(), definitions.end());
-    command.insert(command.end(), {"-I", folder, "-include", folder + "/griffin_emulator.h", source, library_path(), "-lm"});
+    command.insert(command.end(), {"-I", folder, "-include", folder + "/griffin_emulator.h", source, kLibraryPath, "-lm"});
     if (checked) command.insert(command.end(), {"-lc", "-lgcc"});
     command.insert(command.end(), {"-o", output});
     return command;
