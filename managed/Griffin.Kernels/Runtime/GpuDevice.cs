@@ -25,7 +25,7 @@ public sealed partial class GpuDevice : IDisposable
             Limits = DeviceLimits.Query(context, device);
             Name = name;
             Description = Describe(where);
-            Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, isChecked ? ["--griffin-checked"] : []);
+            Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, isChecked || countingOrdinal is not null ? ["--griffin-checked"] : []);
         }
         catch
         {

@@ -19,6 +19,9 @@ public sealed class AssertNoLeaksAttribute : Attribute, ITestAction
     public void BeforeTest(ITest test)
     {
         TestDevices.CloseShared();
+        // What earlier tests left to the finaliser must not go away during this one.
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
         _before = LiveHandles.Count;
     }
 
