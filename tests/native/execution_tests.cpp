@@ -147,7 +147,7 @@ TEST_CASE("barriers and static shared memory, one instantiation's storage apart 
             CHECK(y[1] == std::log2(static_cast<float>(block)));
             int bytes = 0;
             CHECK_RESULT(0, cuFuncGetAttribute(&bytes, 1, kernel.function));
-            CHECK(bytes >= block * 4 + 4);
+            CHECK(bytes == block * 4 + 4);
         }
     });
 }

@@ -146,7 +146,7 @@ public:
             if (kernel.name == name && kernel.has_bounds) bounds = scope + "emu_bounds_" + name + arguments + "::threads";
         std::string function = scope + name + arguments;
         // Line markers put errors in a name expression where the reader can tell what they are about.
-        _entries += "\n# 1 " + quote("name expression " + expression) + "\n    {" + quote(lowered) + ", " + quote(expression) + ", &emu::Kernel<&" + function +
+        _entries += "\n# 1 " + quote("name expression " + expression) + "\n    {" + quote(lowered) + ", " + quote(expression) + ", " + quote(name) + ", &emu::Kernel<&" + function +
                     ">::run, emu::Kernel<&" + function + ">::parameters, emu::Kernel<&" + function + ">::parameter_count, " + bounds + "},";
         ++_count;
     }

@@ -125,6 +125,7 @@ public:
 
 private:
     struct Edit { size_t from, to; std::string text; };
+    struct Body { size_t from, to; std::string kernel; };
 
     // Start of the declaration or statement that holds `at`.
     size_t statement_start(size_t at) const {
@@ -178,7 +179,10 @@ private:
                 open = close;
             }
             if (open == std::string::npos || _masked[open] != '(') continue;
-            add_kernel(start, at, _masked.substr(name_start, name_end - name_start), bounds);
+            const std::string name = _masked.substr(name_start, name_end - name_start);
+            add_kernel(start, at, name, bounds);
+            size_t body = _masked.find_first_of(";{", skip_brackets(_masked, open, '(', ')'));
+            if (body != std::string::npos && _masked[body] == '{') _bodies.push_back({body, skip_brackets(_masked, body, '{', '}'), name});
         }
     }
 
@@ -204,6 +208,12 @@ private:
         std::replace(flat.begin(), flat.end(), '\n', ' ');
         _edits.push_back({start, start, parameters + " struct emu_bounds_" + name + " { static constexpr unsigned values[] = {" + flat +
                                             "}; static constexpr unsigned threads = values[0]; }; "});
+    }
+
+    std::string enclosing_kernel(size_t at) const {
+        for (const Body& body : _bodies)
+            if (at > body.from && at < body.to) return body.kernel;
+        return {};
     }
 
     void find_shared() {
@@ -256,9 +266,8 @@ private:
             if (!split(base + declarator, type, name, dimensions)) return declaration + ";";
             if (base.empty()) base = type + " ";
             const std::string id = std::to_string(_unit) + "_" + std::to_string(_shared++);
-            const auto line = std::count(_source.begin(), _source.begin() + static_cast<long>(at), '\n') + 1;
-            result += "struct emu_shared_tag_" + id + " { static const char* name() { return \"" + name + "\"; } static int line() { return " +
-                      std::to_string(line) + "; } }; typedef " + type + " emu_shared_type_" + id + dimensions + "; auto& " + name +
+            result += "struct emu_shared_tag_" + id + " { static const char* name() { return \"" + name + "\"; } static const char* kernel() { return \"" +
+                      enclosing_kernel(at) + "\"; } static const char* function() { return __PRETTY_FUNCTION__; } }; typedef " + type + " emu_shared_type_" + id + dimensions + "; auto& " + name +
                       " = ::emu::shared<emu_shared_tag_" + id + ", emu_shared_type_" + id + ", (" + alignment + ")>(); ";
         }
         return result;
@@ -280,6 +289,7 @@ private:
     std::string _masked;
     int _unit, _shared = 0;
     std::vector<Edit> _edits;
+    std::vector<Body> _bodies;
     std::vector<KernelDeclaration> _kernels;
 };
 

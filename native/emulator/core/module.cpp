@@ -11,6 +11,7 @@ namespace emu {
 
 namespace {
 thread_local Module* loading;
+constexpr unsigned kMostSharedStorage = check::SharedArenaBytes - 166912 - 4096;
 
 bool write_all(int file, const char* bytes, size_t count) {
     while (count > 0) {
@@ -68,21 +69,43 @@ std::unique_ptr<Module> Module::load(const void* image, bool checked, CUresult& 
         why = "the kernel library is bound to another copy of the emulator";
         return nullptr;
     }
+    // Slots of all kernels lie side by side in the worker's arena, in front of the dynamic memory.
+    if (module->shared_storage_bytes > kMostSharedStorage) {
+        why = "the kernels of one module declare " + std::to_string(module->shared_storage_bytes) + " bytes of static shared memory together";
+        return nullptr;
+    }
     for (unsigned i = 0; i < module->table->kernel_count; ++i)
-        module->kernels.emplace_back(new Kernel{module.get(), &module->table->kernels[i], 0});
+        module->kernels.emplace_back(new Kernel{module.get(), &module->table->kernels[i], module->shared_bytes_of(module->table->kernels[i]), 0});
     error = CUDA_SUCCESS;
     return module;
 }
 
+unsigned Module::add_shared(unsigned bytes, unsigned alignment, const char* name, const char* kernel, const char* function) {
+    auto align = [alignment](unsigned offset) { return (offset + alignment - 1) / alignment * alignment; };
+    unsigned offset = align(shared_storage_bytes);
+    shared_storage_bytes = offset + bytes + check::SharedGuardBytes;
+    shared_slots.push_back({offset, bytes, name});
+    // The name of the tag differs from declaration to declaration: what is in front of it is the function.
+    std::string owner = function;
+    owner.resize(owner.rfind("emu_shared_tag_") == std::string::npos ? owner.size() : owner.rfind("emu_shared_tag_"));
+    FunctionShared& entry = _functions[owner];
+    entry.kernel = kernel;
+    entry.bytes = align(entry.bytes) + bytes;
+    return offset;
+}
+
+// What functions declare that any kernel may call, and the most that one instantiation of the kernel declares itself.
+unsigned Module::shared_bytes_of(const EmuKernelEntry& entry) const {
+    unsigned common = 0, own = 0;
+    for (const auto& [function, shared] : _functions) {
+        if (shared.kernel.empty()) common += shared.bytes;
+        else if (shared.kernel == entry.function && shared.bytes > own) own = shared.bytes;
+    }
+    return common + own;
+}
+
 } // namespace emu
 
-unsigned emu_register_shared(unsigned bytes, unsigned alignment, const char* name, int line) {
-    emu::Module* module = emu::loading;
-    if (!module) return 0;
-    auto align = [alignment](unsigned offset) { return (offset + alignment - 1) / alignment * alignment; };
-    unsigned offset = align(module->shared_storage_bytes);
-    module->shared_storage_bytes = offset + bytes + check::SharedGuardBytes;
-    module->shared_bytes = align(module->shared_bytes) + bytes;
-    module->shared_slots.push_back({offset, bytes, name, line});
-    return offset;
+unsigned emu_register_shared(unsigned bytes, unsigned alignment, const char* name, const char* kernel, const char* function) {
+    return emu::loading ? emu::loading->add_shared(bytes, alignment, name, kernel, function) : 0;
 }

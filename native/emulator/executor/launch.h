@@ -20,7 +20,6 @@ struct SharedSlot {
     unsigned offset;
     unsigned bytes;
     std::string name;
-    int line;
 };
 
 struct LaunchRequest {

@@ -7,10 +7,10 @@
 using namespace emu;
 
 namespace {
-constexpr int kSharedWithoutOptIn = 49152;
+constexpr unsigned kSharedWithoutOptIn = 49152;
 
 int most_dynamic_shared(const Kernel& kernel, const Device& device) {
-    return device.limits.shared_per_block_opt_in - static_cast<int>(kernel.module->shared_bytes);
+    return device.limits.shared_per_block_opt_in - static_cast<int>(kernel.shared_bytes);
 }
 } // namespace
 
@@ -20,9 +20,12 @@ GRIFFIN_EXPORT CUresult cuModuleLoadData(CUmodule* module, const void* image) {
     CUresult error;
     std::string why;
     std::unique_ptr<Module> loaded = Module::load(image, call->device.instrumented(), error, why);
-    if (loaded && loaded->shared_bytes > kSharedWithoutOptIn) {
+    for (size_t i = 0; loaded && i < loaded->kernels.size(); ++i) {
+        const Kernel& kernel = *loaded->kernels[i];
+        if (kernel.shared_bytes <= kSharedWithoutOptIn) continue;
         error = CUDA_ERROR_INVALID_IMAGE;
-        why = "the module declares " + std::to_string(loaded->shared_bytes) + " bytes of static shared memory; 49152 is the most";
+        why = std::string(kernel.entry->expression) + " declares " + std::to_string(kernel.shared_bytes) +
+              " bytes of static shared memory; 49152 is the most";
         loaded = nullptr;
     }
     if (!loaded) {
@@ -30,7 +33,7 @@ GRIFFIN_EXPORT CUresult cuModuleLoadData(CUmodule* module, const void* image) {
         return error;
     }
     for (const auto& kernel : loaded->kernels) {
-        kernel->max_dynamic_shared = kSharedWithoutOptIn - static_cast<int>(loaded->shared_bytes);
+        kernel->max_dynamic_shared = static_cast<int>(kSharedWithoutOptIn - kernel->shared_bytes);
         call->kernels.insert(kernel.get());
     }
     call->modules.insert(loaded.get());
@@ -70,7 +73,7 @@ GRIFFIN_EXPORT CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction
     const Device& device = call->device;
     switch (attribute) {
     case 0: *value = function->entry->max_threads ? static_cast<int>(function->entry->max_threads) : 1024; break;
-    case 1: *value = static_cast<int>(function->module->shared_bytes); break;
+    case 1: *value = static_cast<int>(function->shared_bytes); break;
     case 2: case 3: *value = 0; break;                                                                   // constant and local memory
     case 4: *value = 32; break;                                                                          // registers
     case 5: case 6: *value = device.config.compute_major * 10 + device.config.compute_minor; break;      // PTX and binary version
@@ -114,7 +117,7 @@ GRIFFIN_EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks,
     const DeviceLimits& limits = call->device.limits;
     int threads = (block_threads + 31) / 32 * 32;
     int by_threads = block_threads > 1024 ? 0 : limits.threads_per_multiprocessor / threads;
-    int by_shared = static_cast<int>(static_cast<size_t>(limits.shared_per_multiprocessor) / (function->module->shared_bytes + dynamic_bytes + 1024));
+    int by_shared = static_cast<int>(static_cast<size_t>(limits.shared_per_multiprocessor) / (function->shared_bytes + dynamic_bytes + 1024));
     *blocks = by_threads < by_shared ? by_threads : by_shared;
     if (*blocks > limits.blocks_per_multiprocessor) *blocks = limits.blocks_per_multiprocessor;
     return CUDA_SUCCESS;

@@ -56,13 +56,15 @@ EMU_ABI void emu_thread_started();                              // checked build
 EMU_ABI void emu_trap() __attribute__((noreturn));
 EMU_ABI void emu_resume_ready() __attribute__((noreturn));      // the running thread ended and others are ready
 EMU_ABI void emu_threads_exhausted() __attribute__((noreturn)); // every thread of the block has been started
-EMU_ABI unsigned emu_register_shared(unsigned bytes, unsigned alignment, const char* name, int line);
+// `kernel`: name of the kernel whose body holds the declaration, empty for other functions; `function` tells instantiations apart.
+EMU_ABI unsigned emu_register_shared(unsigned bytes, unsigned alignment, const char* name, const char* kernel, const char* function);
 
 struct EmuParameter { unsigned offset, bytes; };
 
 struct EmuKernelEntry {
     const char* name;               // lowered name
     const char* expression;         // as the program asked for it: for messages
+    const char* function;           // its plain function name
     void (*run)(void* const* parameters);
     const EmuParameter* parameters;
     unsigned parameter_count;

@@ -8,7 +8,7 @@ template <class Tag, class T, unsigned Alignment> struct SharedSlot {
     static const unsigned offset;
 };
 template <class Tag, class T, unsigned Alignment> const unsigned SharedSlot<Tag, T, Alignment>::offset =
-    emu_register_shared(sizeof(T), Alignment > alignof(T) ? Alignment : alignof(T), Tag::name(), Tag::line());
+    emu_register_shared(sizeof(T), Alignment > alignof(T) ? Alignment : alignof(T), Tag::name(), Tag::kernel(), Tag::function());
 
 template <class Tag, class T, unsigned Alignment> EMU_INLINE T& shared() {
     return *reinterpret_cast<T*>(emu_own(emu_own(emu_block)->static_shared) + emu_own(SharedSlot<Tag, T, Alignment>::offset));
@@ -51,6 +51,7 @@ template <class... A, void (*K)(A...)> struct Kernel<K> {
     static constexpr unsigned parameter_count = sizeof...(A);
     static constexpr const EmuParameter* parameters = Parameters<A...>::layout.items;
 
+    // The executor's own loop is not part of the kernel: its accesses are not reported.
     EMU_NOT_INSTRUMENTED static void run(void* const* arguments) { run_threads(typename MakeIndices<sizeof...(A)>::Type{}, arguments); }
 
     template <unsigned... I> EMU_NOT_INSTRUMENTED static void run_threads(Indices<I...>, [[maybe_unused]] void* const* arguments) {
