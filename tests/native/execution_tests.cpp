@@ -9,7 +9,7 @@ using namespace testing;
 namespace {
 
 template <class Body> void on_both_modes(Body body) {
-    for (bool checked : {false}) {
+    for (bool checked : {false, true}) {
         Device device(checked, 7);
         body(device);
     }

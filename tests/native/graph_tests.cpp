@@ -49,7 +49,7 @@ void expect_invalidated(Fixture& f) {
 } // namespace
 
 TEST_CASE("a captured sequence runs at each launch of its graph and not before") {
-    for (bool checked : {false}) {
+    for (bool checked : {false, true}) {
         Fixture f(checked);
         CUgraph graph = nullptr;
         CUgraphExec exec = nullptr;
@@ -74,7 +74,7 @@ TEST_CASE("a captured sequence runs at each launch of its graph and not before")
 }
 
 TEST_CASE("events carry a capture into another stream and back") {
-    for (bool checked : {false}) {
+    for (bool checked : {false, true}) {
         Fixture f(checked);
         CUstream side = nullptr;
         CUevent fork = nullptr, join = nullptr;
