@@ -24,7 +24,7 @@ public sealed record AllocationCounters(ulong Address, long Bytes, long BytesRea
 /// <param name="BankConflicts">Passes through shared memory beyond the first of each request.</param>
 /// <param name="Barriers">Block-wide barriers passed, over all blocks.</param>
 /// <param name="MatrixMultiplyAdds">Multiply-adds of matrix instructions.</param>
-/// <param name="Allocations">One entry per allocation touched, by address.</param>
+/// <param name="Allocations">One entry per allocation touched, by address; the first 24 where there are more.</param>
 public sealed record LaunchCounters(string Kernel, Dim3 Grid, Dim3 Block, int DynamicSharedBytes, long SharedBytesRead, long SharedBytesWritten,
     long BankConflicts, long Barriers, long MatrixMultiplyAdds, IReadOnlyList<AllocationCounters> Allocations)
 {
@@ -49,7 +49,7 @@ public sealed record LaunchCounters(string Kernel, Dim3 Grid, Dim3 Block, int Dy
 
     private static unsafe LaunchCounters From(EmulatorControl.LaunchRecord* record)
     {
-        AllocationCounters[] allocations = new AllocationCounters[record->AllocationCount];
+        AllocationCounters[] allocations = new AllocationCounters[Math.Min((int)record->AllocationCount, EmulatorControl.LaunchRecord.MaxAllocations)];
         for (int i = 0; i < allocations.Length; i++)
         {
             EmulatorControl.AllocationRecord one = record->Allocations[i];
