@@ -1,19 +1,27 @@
 // Asynchronous copies from global to shared memory (cp.async), 16 bytes a thread and call.
 //
 // A copy lands, for the thread that issued it, when that thread has waited for its group; the other threads of the block see it after the
-// barrier that follows the wait. The emulator keeps the copies queued until the wait, so that a missing wait shows.
+// barrier that follows the wait. The emulator's checked kernels keep the copies queued until the wait, so that a missing wait shows; its
+// unchecked ones copy at once, which no correct kernel can tell.
 //
 //     async_copy_16(...); async_copy_16(...); async_commit();      // group 0
 //     async_copy_16(...); async_commit();                          // group 1
 //     async_wait<1>(); __syncthreads();                            // group 0 has landed, group 1 may be under way
 #pragma once
-#include "include/base.cuh"
+#include "include/vec.cuh"
 
 // Copies the first `valid` bytes of 16 (0 to 16) from global to shared memory and fills the rest with zeros. Both addresses are multiples of 16.
 // With `valid` 0 nothing is read, but `source` must still be a well-formed address: pass the tensor's base.
 GK_DEVICE void async_copy_16(void* shared_destination, const void* source, i32 valid = 16) {
-#if defined(GRIFFIN_EMULATOR)
+#if defined(GRIFFIN_CHECKED)
     emu::async_copy(shared_destination, source, 16u, static_cast<u32>(valid));
+#elif defined(GRIFFIN_EMULATOR)
+    Vec<u8, 16> piece = {};
+    if (valid == 16)
+        piece = load_vec<16>(static_cast<const u8*>(source));
+    else
+        for (i32 i = 0; i < valid; ++i) piece.v[i] = static_cast<const u8*>(source)[i];
+    store_vec<16>(static_cast<u8*>(shared_destination), piece);
 #else
     const u32 destination = static_cast<u32>(__cvta_generic_to_shared(shared_destination));
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(valid) : "memory");
@@ -22,9 +30,9 @@ GK_DEVICE void async_copy_16(void* shared_destination, const void* source, i32 v
 
 // Closes the group of the copies issued by this thread since the last commit; an empty group is fine.
 GK_DEVICE void async_commit() {
-#if defined(GRIFFIN_EMULATOR)
+#if defined(GRIFFIN_CHECKED)
     emu::async_commit();
-#else
+#elif !defined(GRIFFIN_EMULATOR)
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
@@ -32,9 +40,9 @@ GK_DEVICE void async_commit() {
 // Waits until at most `GroupsLeft` of this thread's newest groups are under way.
 template <i32 GroupsLeft>
 GK_DEVICE void async_wait() {
-#if defined(GRIFFIN_EMULATOR)
+#if defined(GRIFFIN_CHECKED)
     emu::async_wait(GroupsLeft);
-#else
+#elif !defined(GRIFFIN_EMULATOR)
     asm volatile("cp.async.wait_group %0;" ::"n"(GroupsLeft) : "memory");
 #endif
 }
