@@ -119,3 +119,72 @@ TEST_CASE("status codes") {
     CHECK(std::strlen(cublasGetStatusString(InvalidValue)) > 0);
     CHECK(cublasDestroy_v2(reinterpret_cast<cublasHandle_t>(&version)) == NotInitialized);
 }
+
+TEST_CASE("a captured product runs at the replay, with the scalars of the capture") {
+    for (const bool checked : {false, true}) {
+        Device device(checked, 3);
+        Handle handle;
+        CUstream stream = nullptr, bound = nullptr;
+        cuStreamCreate(&stream, 1);
+        CHECK(cublasSetStream_v2(handle.value, stream) == Success);
+        CHECK(cublasGetStream_v2(handle.value, &bound) == Success && bound == stream);
+        const std::vector<uint16_t> two{0x4000}, three{0x4040};
+        Buffer<uint16_t> a(two), b(three);
+        Buffer<float> c(std::vector<float>{-1});
+        CHECK_RESULT(0, cuStreamBeginCapture_v2(stream, 1));
+        float alpha = 1, beta = 0;
+        CHECK(cublasGemmEx(handle.value, N, N, 1, 1, 1, &alpha, pointer(a.address), R16BF, 1, pointer(b.address), R16BF, 1, &beta, pointer(c.address), R32F, 1, Compute32F,
+                           -1) == Success);
+        alpha = beta = 100;
+        CUgraph graph = nullptr;
+        CUgraphExec exec = nullptr;
+        CHECK_RESULT(0, cuStreamEndCapture(stream, &graph));
+        CHECK(c.read()[0] == -1);
+        CHECK_RESULT(0, cuGraphInstantiateWithFlags(&exec, graph, 0));
+        CHECK_RESULT(0, cuGraphLaunch(exec, stream));
+        CHECK_RESULT(0, cuStreamSynchronize(stream));
+        CHECK(c.read()[0] == 6);
+        cuGraphExecDestroy(exec);
+        cuGraphDestroy(graph);
+        cuStreamDestroy_v2(stream);
+    }
+}
+
+TEST_CASE("checked products name an operand outside its allocation or never written") {
+    const auto fault_of = [](int m, int n, int k, int unwritten, int shift) {
+        Device device(true, 11);
+        Handle handle;
+        Buffer<float> a(std::vector<float>(12, 1.0f)), b(std::vector<float>(12, 1.0f)), c(std::vector<float>(16, 1.0f)), fresh(12);
+        CHECK(gemm(handle.value, T, N, m, n, k, unwritten == 0 ? fresh.address : a.address, k, unwritten == 1 ? fresh.address : b.address, k, c.address + shift, m) == Success);
+        const CUresult result = cuCtxSynchronize();
+        return result == 0 ? std::string() : last_fault();
+    };
+    CHECK(fault_of(4, 4, 3, -1, 0).empty());
+    CHECK_CONTAINS(fault_of(5, 2, 3, -1, 0), "operand A");
+    CHECK_CONTAINS(fault_of(2, 5, 3, -1, 0), "operand B");
+    CHECK_CONTAINS(fault_of(4, 4, 3, -1, 4), "operand C");
+    CHECK_CONTAINS(fault_of(4, 4, 3, 0, 0), "operand A");
+    CHECK_CONTAINS(fault_of(4, 4, 3, 1, 0), "operand B");
+}
+
+TEST_CASE("a checked product runs as late as its stream allows") {
+    Device device(true, 2);
+    Handle handle;
+    CUstream stream = nullptr;
+    cuStreamCreate(&stream, 1);
+    cublasSetStream_v2(handle.value, stream);
+    const float two = 2, zero = 0;
+    Buffer<float> a(std::vector<float>{3}), c(std::vector<float>{-1});
+    float* staging = nullptr;
+    cuMemHostAlloc(reinterpret_cast<void**>(&staging), sizeof(float), 0);
+    *staging = 5;
+    Buffer<float> b(1);
+    CHECK_RESULT(0, cuMemcpyHtoDAsync_v2(b.address, staging, sizeof(float), stream));
+    CHECK(cublasGemmEx(handle.value, N, N, 1, 1, 1, &two, pointer(a.address), R32F, 1, pointer(b.address), R32F, 1, &zero, pointer(c.address), R32F, 1, Compute32F, -1) ==
+          Success);
+    *staging = 7;   // reused before the stream was waited for: the product must see it, as it may on a GPU
+    CHECK_RESULT(0, cuStreamSynchronize(stream));
+    CHECK(c.read()[0] == 42);
+    cuMemFreeHost(staging);
+    cuStreamDestroy_v2(stream);
+}
