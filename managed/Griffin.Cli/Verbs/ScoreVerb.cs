@@ -45,6 +45,7 @@ internal sealed class ScoreVerb : Verb
 
     private static byte[] ReadText(string path, long most)
     {
+        if (!File.Exists(path)) throw new CliException($"{path}: no such file");
         using FileStream file = File.OpenRead(path);
         long length = Math.Min(most, file.Length);
         if (length == 0) throw new CliException($"{path}: holds no byte to score");

@@ -22,10 +22,20 @@ internal sealed class AtomicFile : IDisposable
     internal FileStream Stream { get; }
 
     /// <summary>Opens the temporary file beside <paramref name="path"/>; the folder must exist.</summary>
+    /// <exception cref="IOException">The file cannot be written; one line says why.</exception>
     internal static AtomicFile Create(string path)
     {
-        if (Directory.Exists(path)) throw new IOException($"{path} is a folder");
-        return new AtomicFile(path);
+        string folder = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!;
+        if (Directory.Exists(path)) throw new IOException($"{path}: cannot be written, it is a folder");
+        if (!Directory.Exists(folder)) throw new IOException($"{path}: cannot be written, there is no folder {folder}");
+        try
+        {
+            return new AtomicFile(path);
+        }
+        catch (Exception error) when (error is UnauthorizedAccessException or IOException)
+        {
+            throw new IOException($"{path}: cannot be written, the folder {folder} takes no new file", error);
+        }
     }
 
     /// <summary>Gives the file its name, replacing what had it.</summary>

@@ -31,7 +31,6 @@ public static class CheckpointWriter
     /// <param name="cancellationToken">Stops between pieces and leaves no part of a file.</param>
     /// <exception cref="CheckpointException">The folder holds a checkpoint that is not to be replaced.</exception>
     /// <exception cref="IOException">A file cannot be written.</exception>
-    /// <exception cref="UnauthorizedAccessException">A file may not be written.</exception>
     public static void Save(
         ICheckpointSource source,
         string folder,

@@ -72,7 +72,6 @@ public static class ConfigFile
     /// <param name="config">What to write.</param>
     /// <param name="storage">The element type of the tensors beside it (<c>torch_dtype</c>).</param>
     /// <exception cref="IOException">The file cannot be written.</exception>
-    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Write(string path, GriffinConfig config, ElementType storage)
     {
         config = config.Validate();

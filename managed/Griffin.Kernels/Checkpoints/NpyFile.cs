@@ -100,7 +100,6 @@ public sealed class NpyMatrixWriter : IDisposable
     /// <param name="rows">Rows to come.</param>
     /// <param name="columns">Elements of a row.</param>
     /// <exception cref="IOException">The file cannot be created.</exception>
-    /// <exception cref="UnauthorizedAccessException">The file may not be created.</exception>
     public NpyMatrixWriter(string path, long rows, long columns)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(rows);

@@ -18,7 +18,6 @@ public sealed class SafetensorsWriter : IDisposable
     /// <param name="path">The file; its folder must exist.</param>
     /// <param name="tensors">Names, types (Float32, BFloat16, Float16) and shapes, in the order their bytes will come.</param>
     /// <exception cref="IOException">The file cannot be created.</exception>
-    /// <exception cref="UnauthorizedAccessException">The file may not be created.</exception>
     public SafetensorsWriter(string path, IEnumerable<(string Name, ElementType Type, IReadOnlyList<long> Shape)> tensors)
     {
         byte[] header = Header(tensors, out _dataBytes);

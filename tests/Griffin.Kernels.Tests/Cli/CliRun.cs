@@ -1,0 +1,36 @@
+using System.Text.Json;
+using Griffin.Cli;
+
+namespace Griffin.Kernels.Tests.Cli;
+
+/// <summary>One run of the command inside the test process: exit code and captured streams.</summary>
+internal sealed record CliRun(int ExitCode, string Output, string Error)
+{
+    /// <summary>The value of <c>--device</c> that stands for the device of this test run.</summary>
+    public static string Device => TestDevices.IsEmulator ? "emulator" : "cuda";
+
+    /// <summary>The lines on the error stream.</summary>
+    public string[] ErrorLines => Error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>The object on the output stream, which must be the only thing there.</summary>
+    public JsonElement Json => JsonDocument.Parse(Output).RootElement;
+
+    /// <summary>Runs a command line.</summary>
+    public static CliRun Of(params string[] args) => Of(args, CancellationToken.None);
+
+    /// <summary>Runs a command line that may be interrupted.</summary>
+    public static CliRun Of(string[] args, CancellationToken cancellationToken)
+    {
+        using StringWriter output = new() { NewLine = "\n" }, error = new() { NewLine = "\n" };
+        using CliStreams streams = new(output, error, interactive: false);
+        int exitCode = GriffinCommand.RunAsync(args, streams, cancellationToken).GetAwaiter().GetResult();
+        return new CliRun(exitCode, output.ToString(), error.ToString());
+    }
+
+    /// <summary>Asserts that nothing went to the output and the given line, alone, to the error stream.</summary>
+    public static void AssertRefused(int exitCode, string line, params string[] args)
+    {
+        CliRun run = Of(args);
+        Assert.That((run.ExitCode, run.Output, run.Error), Is.EqualTo((exitCode, "", $"griffin: {line}\n")));
+    }
+}
