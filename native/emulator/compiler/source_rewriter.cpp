@@ -206,8 +206,7 @@ private:
         std::replace(parameters.begin(), parameters.end(), '\n', ' ');
         std::string flat = bounds;
         std::replace(flat.begin(), flat.end(), '\n', ' ');
-        _edits.push_back({start, start, parameters + " struct emu_bounds_" + name + " { static constexpr unsigned values[] = {" + flat +
-                                            "}; static constexpr unsigned threads = values[0]; }; "});
+        _edits.push_back({start, start, parameters + " struct emu_bounds_" + name + " { static constexpr unsigned threads = ::emu::first_bound(" + flat + "); }; "});
     }
 
     std::string enclosing_kernel(size_t at) const {

@@ -295,7 +295,13 @@ void BlockRunner::fail_deadlock() {
     fail(CUDA_ERROR_LAUNCH_FAILED, text, waiting ? waiting->site : nullptr);
 }
 
-void BlockRunner::fail(CUresult code, const std::string& text, const void* site) { abandon(code, check::where(site) + ": " + text); }
+void BlockRunner::fail(CUresult code, const std::string& text, const void* site) {
+    std::string where = std::string("kernel ") + _launch->kernel + ", block " + describe_dim(_block.index);
+    if (emu_current) where += ", thread " + describe_dim(emu_current->index);
+    const std::string line = check::source_line(site);
+    if (!line.empty()) where += ", " + line;
+    abandon(code, where + ": " + text);
+}
 
 void BlockRunner::abandon(CUresult code, const std::string& text) {
     {

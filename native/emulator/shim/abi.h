@@ -45,8 +45,15 @@ extern __thread EmuThread* emu_current EMU_ABI_TLS;
 extern __thread EmuBlock* emu_block EMU_ABI_TLS;
 extern const char emu_abi_identity EMU_ABI;    // its address tells two copies of the emulator apart
 
-EMU_ABI void emu_block_rendezvous(void* operands, EmuBlockStep step);
-EMU_ABI void emu_warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step);
+// Calls at different lines stay different calls.
+#if defined(__clang__)
+#define EMU_RENDEZVOUS EMU_ABI __attribute__((convergent, nomerge))
+#else
+#define EMU_RENDEZVOUS EMU_ABI
+#endif
+
+EMU_RENDEZVOUS void emu_block_rendezvous(void* operands, EmuBlockStep step);
+EMU_RENDEZVOUS void emu_warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step);
 EMU_ABI void emu_async_copy(void* shared_destination, const void* global_source, unsigned bytes, unsigned valid_bytes);
 EMU_ABI void emu_async_commit();
 EMU_ABI void emu_async_wait(int groups_left);

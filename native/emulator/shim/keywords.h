@@ -48,6 +48,11 @@ template <class T> inline __attribute__((always_inline)) const T& emu_own(const 
 #define gridDim (emu_own(emu_own(emu_block)->grid_dim))
 #define warpSize 32
 
+namespace emu {
+// The thread count of __launch_bounds__(threads, blocks...).
+template <class... Rest> constexpr unsigned first_bound(unsigned threads, Rest...) { return threads; }
+} // namespace emu
+
 using size_t = decltype(sizeof(0));
 using ptrdiff_t = decltype((char*)0 - (char*)0);
 
