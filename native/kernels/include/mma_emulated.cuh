@@ -78,6 +78,13 @@ GK_MMA_STEP void mma_note_a(const MmaRowsA& a, i32 m, i32 k) { mma_note_rows(a.d
 template <i32 MT, i32 KT>
 GK_MMA_STEP void mma_note_a(const MmaFragmentA<MT, KT>&, i32, i32) {}
 
+// A shared operand is one for the whole warp.
+GK_MMA_STEP bool mma_same(const MmaRowsA& x, const MmaRowsA& y) { return x.data == y.data && x.stride == y.stride; }
+GK_MMA_STEP bool mma_same(const MmaRowsB& x, const MmaRowsB& y) { return x.data == y.data && x.stride == y.stride; }
+GK_MMA_STEP bool mma_same(const MmaColumnsB& x, const MmaColumnsB& y) { return x.data == y.data && x.stride == y.stride; }
+template <i32 MT, i32 KT>
+GK_MMA_STEP bool mma_same(const MmaFragmentA<MT, KT>&, const MmaFragmentA<MT, KT>&) { return true; }
+
 // c[m][n] += sum over count of a[m][k] * b[k][n], ascending in k. Contraction is safe here, and twice as fast: the products are exact anyway.
 template <i32 M, i32 N>
 GK_MMA_CONTRACT GK_MMA_STEP void mma_multiply(f32 (*c)[N], const f32 (*a)[mma_slab], const f32 (*b)[N], i32 count) {
@@ -122,6 +129,9 @@ struct MmaTileStep {
         for (i32 lane = 0; lane < 32; ++lane) {
             const MmaTileStep& step = *static_cast<MmaTileStep*>(lanes[lane]);
             fragments[lane] = step.a;
+#if defined(GRIFFIN_CHECKED)
+            if (!mma_same(*step.a, *fragments[0]) || !mma_same(*step.b, operand_b)) __trap();
+#endif
             for (i32 mt = 0; mt < MT; ++mt)
                 for (i32 nt = 0; nt < NT; ++nt)
                     for (i32 e = 0; e < 4; e += 2)

@@ -61,10 +61,10 @@ public sealed class MatMulTests
     }
 
     /// <summary>Aligned, even outputs are stored in pairs: the other path of the tile kernels.</summary>
-    [TestCaseSource(nameof(tiled))]
-    public void Pairs_are_stored_whole(string variant)
+    [Test]
+    public void Pairs_are_stored_whole([ValueSource(nameof(tiled))] string variant, [Values] bool isChecked)
     {
-        var device = TestDevices.Checked;
+        var device = isChecked ? TestDevices.Checked : TestDevices.Plain;
         const int m = 19, n = 70, k = 56;
         var random = new CounterRandom(5);
         var (x, w) = (random.Bf16Normals(m * k), random.Bf16Normals(n * k));
