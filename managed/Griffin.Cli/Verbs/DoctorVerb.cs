@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
 using Griffin.Kernels.Interop;
 using Griffin.Kernels.Runtime;
 
@@ -7,6 +9,9 @@ namespace Griffin.Cli.Verbs;
 /// <summary>Shows every library sought and found, the device, and whether each kernel computes what it should.</summary>
 internal sealed class DoctorVerb : Verb
 {
+    private static readonly string[] libraries =
+        [LibrarySearch.DriverLibrary, LibrarySearch.NvrtcLibrary, LibrarySearch.BlasLibrary, LibrarySearch.EmulatorLibrary];
+
     internal DoctorVerb() : base("doctor", "show every library sought and found, the device, and a self-test of each kernel")
     {
     }
@@ -14,12 +19,82 @@ internal sealed class DoctorVerb : Verb
     protected override Task<int> RunAsync(ParseResult parsed, CommonSettings settings, CancellationToken cancellationToken)
     {
         SearchTrace trace = new();
-        if (LibrarySearch.TryOpenDriver(trace) is { } driver) driver.Init();
+        LibrarySearch.TryOpenDriver(trace);
         LibrarySearch.TryOpenNvrtc(trace);
         LibrarySearch.TryOpenBlas(trace);
         LibrarySearch.TryOpenEmulator(trace);
-        if (!settings.Json) settings.Streams.Output.Write(trace.ToString());
-        using GpuDevice device = settings.OpenDevice();
+        if (!settings.Json) WriteTrace(settings.Streams.Output, trace);
+
+        GpuDevice device;
+        try
+        {
+            device = settings.OpenDevice();
+        }
+        catch (DeviceUnavailableException missing) when (settings.Json)
+        {
+            JsonOutput.Write(settings.Streams.Output, json => WriteFindings(json, trace, null, missing.Message));
+            return Task.FromResult(ExitCode.Failure);
+        }
+        using (device)
+        {
+            if (settings.Json) JsonOutput.Write(settings.Streams.Output, json => WriteFindings(json, trace, device, null));
+            else WriteDevice(settings.Streams.Output, device);
+        }
         return Task.FromResult(ExitCode.Success);
     }
+
+    private static void WriteTrace(TextWriter output, SearchTrace trace)
+    {
+        foreach (string library in libraries)
+        {
+            output.WriteLine($"{library}: {trace.Found(library)?.Detail ?? "not found"}");
+            foreach (SearchStep step in trace.Steps.Where(step => step.Library == library && !step.Found))
+                output.WriteLine($"    {step.Candidate}: {step.Detail}");
+        }
+    }
+
+    private static void WriteDevice(TextWriter output, GpuDevice device)
+    {
+        (long free, long total) = device.MemoryInfo;
+        foreach ((string name, string value) in (ReadOnlySpan<(string, string)>)
+        [
+            ("device", device.Description),
+            ("compute capability", $"{device.ComputeCapability.Major}.{device.ComputeCapability.Minor}, kernels for {device.Compiler.Architecture}"),
+            ("multiprocessors", Text(device.Limits.MultiprocessorCount)),
+            ("shared memory of a block", $"{Text(device.Limits.SharedBytesPerBlockOptIn)} bytes"),
+            ("memory", $"{Text(free >> 20)} of {Text(total >> 20)} MiB free"),
+            ("compiler", device.Provider.Nvrtc.Identity),
+            ("matrix products", device.HasBlas ? "cuBLAS of the provider" : "own kernels"),
+            ("kernel cache", device.Compiler.CacheFolder ?? "off"),
+        ])
+        {
+            output.WriteLine($"{name}: {value}");
+        }
+    }
+
+    private static void WriteFindings(Utf8JsonWriter json, SearchTrace trace, GpuDevice? device, string? problem)
+    {
+        json.WriteStartArray("libraries");
+        foreach (string library in libraries)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", library);
+            json.WriteString("found", trace.Found(library)?.Detail);
+            json.WriteStartArray("tried");
+            foreach (SearchStep step in trace.Steps.Where(step => step.Library == library && !step.Found)) json.WriteStringValue($"{step.Candidate}: {step.Detail}");
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        json.WriteString("device", device?.Description);
+        if (problem is not null) json.WriteString("problem", problem);
+        if (device is null) return;
+        json.WriteString("compute_capability", $"{device.ComputeCapability.Major}.{device.ComputeCapability.Minor}");
+        json.WriteNumber("memory_bytes", device.MemoryInfo.Total);
+        json.WriteString("compiler", device.Provider.Nvrtc.Identity);
+        json.WriteBoolean("cublas", device.HasBlas);
+        json.WriteString("kernel_cache", device.Compiler.CacheFolder);
+    }
+
+    private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
 }

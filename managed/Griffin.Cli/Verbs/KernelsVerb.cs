@@ -36,7 +36,7 @@ internal sealed class KernelsVerb : Verb
         Nvrtc? nvrtc = parsed.GetValue(_list) ? null : LibrarySearch.TryOpenNvrtc(new SearchTrace());
         settings.Streams.Error.WriteLine(nvrtc is null
             ? parsed.GetValue(_list) ? "device: none, nothing is compiled" : "device: none; NVRTC was not found, so nothing is compiled (griffin doctor shows where it was sought)"
-            : $"device: none; compiled by NVRTC {nvrtc.Identity}");
+            : $"device: none; compiled by {nvrtc.Identity}");
         List<Row> rows = nvrtc is null
             ? [.. entries.Select(entry => new Row(entry, "", null, null))]
             : settings.Work.Run(progress => Compile(nvrtc, entries, progress, cancellationToken));
