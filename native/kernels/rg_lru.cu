@@ -19,7 +19,7 @@
 // Determinism  rg_lru: the same bits under any split of a sequence into calls. Chunked: the same bits for the same call.
 // Error        with H_t = a_t·H_{t-1} + |v_t|, v_t the second term of h_t:
 //              E_t ≤ a_t·E_{t-1} + 2^-24·((8·|L_t| + 4)·a_t·H_{t-1} + 24·|v_t| + H_t) for h; chunked: 4·H_t in place of H_t.
-//              out: E_t·|gelu|, 2^-20 of |out|, and half an ulp of T.
+//              out: E_t·|gelu|, half an ulp of T, and (16 + 8·|u|)·2^-24 of |out|, u = 1.6·(x + 0.045·x³) with x = y + y_bias.
 // Traffic      5·tokens·width·sizeof(T) and the state once in and once out; chunked: 3·tokens·width·sizeof(T) more, and the
 //              workspace 16·width bytes per chunk three times.
 #include "include/lru.cuh"

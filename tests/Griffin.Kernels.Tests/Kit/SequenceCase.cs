@@ -34,6 +34,9 @@ internal sealed record SequenceCase(IReadOnlyList<SequenceRow> Rows, IReadOnlyLi
     ],
         [0, 4, 0, 0, 9, 7, 3, 2, 5, 1, 0]);
 
+    /// <summary>Slots whose state the call changes: those of rows with a token that is not padding.</summary>
+    public IEnumerable<int> ChangedSlots => Rows.Where(row => row.Positions.Any(position => position >= 0)).Select(row => row.Slot);
+
     /// <summary>Positions first, first + 1, …</summary>
     public static int[] From(int first, int count) => [.. Enumerable.Range(first, count)];
 
@@ -76,65 +79,5 @@ internal sealed record SequenceCase(IReadOnlyList<SequenceRow> Rows, IReadOnlyLi
         }
 
         return (new SequenceCase(rows, seen), [.. tokens]);
-    }
-}
-
-/// <summary>States of one layer in a pool: slots apart from each other, with a gap between, all of it NaN until written.</summary>
-internal sealed class StateMemory
-{
-    private readonly OpTest _test;
-    private readonly DeviceMemory _memory;
-    private readonly int _bytes;
-    private readonly int _slots;
-    private readonly int _stride;
-
-    public StateMemory(OpTest test, int slots, int bytesPerSlot)
-    {
-        (_test, _slots, _bytes) = (test, slots, bytesPerSlot);
-        _stride = (bytesPerSlot + 15) / 16 * 16 + 32;
-        _memory = test.Allocate(Offset + ((long)_stride * slots));
-        test.Stream.CopyToDevice<byte>(Poison.Bytes((int)_memory.Bytes), _memory);
-    }
-
-    public LayerState State => new(_memory, _memory.Address + (ulong)Offset, _stride);
-
-    private static int Offset => 64;
-
-    /// <summary>Sets one slot.</summary>
-    public void Write(int slot, ReadOnlySpan<float> values, ElementType type)
-    {
-        if (type == ElementType.Float32)
-            _test.Stream.CopyToDevice(values, _memory, Offset + ((long)slot * _stride));
-        else
-            _test.Stream.CopyToDevice<BFloat16>(Array.ConvertAll(values.ToArray(), BFloat16.FromSingle), _memory, Offset + ((long)slot * _stride));
-    }
-
-    /// <summary>One slot's values.</summary>
-    public float[] Read(int slot, ElementType type)
-    {
-        var bytes = ReadBytes(slot);
-        return type == ElementType.Float32
-            ? System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(bytes).ToArray()
-            : Array.ConvertAll(System.Runtime.InteropServices.MemoryMarshal.Cast<byte, BFloat16>(bytes).ToArray(), value => value.ToSingle());
-    }
-
-    /// <summary>Fails if anything but the given slots has been written, gaps included.</summary>
-    public void AssertOnlyWritten(IEnumerable<int> slots)
-    {
-        var all = new byte[_memory.Bytes];
-        _test.Stream.CopyToHost(_memory, 0, all.AsSpan());
-        var poison = Poison.Bytes(all.Length);
-        foreach (var slot in slots)
-            poison.AsSpan(Offset + (slot * _stride), _bytes).CopyTo(all.AsSpan(Offset + (slot * _stride)));
-        Assert.That(all.AsSpan().SequenceEqual(poison), "state memory outside the written slots has changed");
-    }
-
-    public override string ToString() => $"{_slots} slots of {_bytes} bytes";
-
-    private byte[] ReadBytes(int slot)
-    {
-        var bytes = new byte[_bytes];
-        _test.Stream.CopyToHost(_memory, Offset + ((long)slot * _stride), bytes.AsSpan());
-        return bytes;
     }
 }

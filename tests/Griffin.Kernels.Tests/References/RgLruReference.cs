@@ -12,6 +12,9 @@ internal sealed class RgLruReference(int width, double[] lambda, bool chunked = 
 
     private readonly Dictionary<int, Channel[]> _slots = [];
 
+    /// <summary>Relative error that the kernels' contracts give to gelu of a biased argument.</summary>
+    public static double GeluError(double x) => Unit * (16 + (8 * 1.6 * Math.Abs(x) * (1 + (0.045 * x * x))));
+
     /// <summary>Gives a slot its past.</summary>
     public void SetPast(int slot, ReadOnlySpan<float> h)
     {
@@ -39,7 +42,7 @@ internal sealed class RgLruReference(int width, double[] lambda, bool chunked = 
             channels[c] = position == 0 ? new Channel().Next(0, 0, gated, 1) : channels[c].Next(a, log, m * gated, chunked ? 4 : 1);
             var gelu = ReferenceMath.GeluTanh(branch[c]);
             output[c] = channels[c].H * gelu;
-            bound[c] = (channels[c].Error * Math.Abs(gelu)) + (Math.ScaleB(1, -20) * Math.Abs(output[c])) + 1e-37;
+            bound[c] = (channels[c].Error * Math.Abs(gelu)) + (GeluError(branch[c]) * Math.Abs(output[c])) + 1e-37;
         }
 
         return (output, bound);

@@ -1,0 +1,326 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.References;
+
+namespace Griffin.Kernels.Tests.Ops;
+
+[TestFixture]
+internal sealed class RgLruTests
+{
+    [Test]
+    public void MatchesFloat64OnRowsOfEveryKind([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 3, 20, 24, 264)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        {
+            foreach (var seed in TestDevices.Seeds)
+            {
+                using var device = TestDevices.OpenChecked(seed);
+                using var test = new OpTest(device);
+                new LruCase(test, type, width, SequenceCase.Mixed(19), withBias: seed % 2 == 0).RunAndCompare(variant);
+            }
+        }
+    }
+
+    [Test]
+    public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 15, 16, 17, 127, 128, 129, 255, 256, 257)] int length)
+    {
+        using var test = new OpTest(TestDevices.Checked);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(8), type))
+        {
+            SequenceCase call = new([new(2, SequenceCase.From(0, length)), new(0, SequenceCase.From(9, length)), new(1, SequenceCase.From(3, length))], [9, 0, 0, 0]);
+            new LruCase(test, type, 8, call).RunAndCompare(variant);
+        }
+    }
+
+    [Test]
+    public void ResetsAtEveryPosition([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int length = 23;
+        using var test = new OpTest(TestDevices.Checked);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(8), type))
+        {
+            var rows = Enumerable.Range(0, length).Select(reset => new SequenceRow(reset, [.. SequenceCase.From(6, reset), .. SequenceCase.From(0, length - reset)]));
+            new LruCase(test, type, 8, new SequenceCase([.. rows], [.. Enumerable.Repeat(6, length)])).RunAndCompare(variant);
+        }
+    }
+
+    [Test]
+    public void LongRows([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        using var test = new OpTest(TestDevices.Plain);
+        int[] positions = [.. SequenceCase.From(0, 5000), .. SequenceCase.From(0, 3192)];
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(40), type))
+            new LruCase(test, type, 40, new SequenceCase([new(1, positions), new(0, SequenceCase.From(100, 8192))], [100, 0])).RunAndCompare(variant);
+    }
+
+    /// <summary>Decays of all but 1 and all but 0, exact 1 and 0, and numbers below the normal range.</summary>
+    [Test]
+    public void ExtremeDecays([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        float[] lambda = [-200, -110, -88, -20, -8, -1, 0, 3, 20, 80, -9, -16];
+        using var test = new OpTest(TestDevices.Checked);
+        SequenceCase call = new([new(1, SequenceCase.From(0, 300)), new(0, SequenceCase.From(4, 300))], [4, 0]);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(lambda.Length), type))
+        {
+            foreach (var shift in new[] { -30f, 0f, 30f })
+                new LruCase(test, type, lambda.Length, call, lambda: lambda, gateShift: shift).RunAndCompare(variant);
+        }
+
+        new LruCase(test, type, lambda.Length, call, lambda: lambda, inputScale: 1e-38).RunAndCompare(null);
+    }
+
+    [Test]
+    public void AnyChunkingGivesTheSameBits([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 3, 4, 7)] int chunk)
+    {
+        const int width = 16;
+        using var test = new OpTest(TestDevices.Checked);
+        SequenceCase call = new(
+            [new(2, SequenceCase.From(0, 21)), new(0, [.. SequenceCase.From(3, 5), .. SequenceCase.From(0, 14)]), new(3, [-1, -1, .. SequenceCase.From(0, 2), .. SequenceCase.From(0, 9)])],
+            [3, 0, 0, 0]);
+        var (expected, expectedStates) = new LruCase(test, type, width, call).Run(RgLru.Sequential, call.Tokens);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type).Where(name => name.StartsWith(RgLru.Sequential, StringComparison.Ordinal)))
+        {
+            var (actual, states) = new LruCase(test, type, width, call).Run(variant, chunk);
+            Close.Exact(actual, expected, $"{variant}: outputs");
+            Close.Exact(states, expectedStates, $"{variant}: states");
+        }
+
+        foreach (var variant in OpTest.VariantsOf<RgLruStep>(OpTest.Dimensions(width), type))
+        {
+            var (actual, states) = new LruCase(test, type, width, call).Run(variant, 1, steps: true);
+            Close.Exact(actual, expected, $"step, {variant}: outputs");
+            Close.Exact(states, expectedStates, $"step, {variant}: states");
+        }
+    }
+
+    [Test]
+    public void PackedDocumentsEqualSeparateOnes([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 16, first = 150, second = 133;
+        using var test = new OpTest(TestDevices.Checked);
+        SequenceCase packed = new([new(0, [.. SequenceCase.From(0, first), .. SequenceCase.From(0, second)])], [0]);
+        var model = new LruCase(test, type, width, packed);
+        foreach (var algorithm in new[] { RgLru.Sequential, RgLru.Chunked })
+        {
+            var (together, _) = model.Run(algorithm, packed.Tokens);
+            var (alone, _) = model.Part(first, second).Run(algorithm, second);
+            if (algorithm == RgLru.Sequential)
+                Close.Exact(together.AsSpan(first * width), alone, algorithm);
+            model.RunAndCompare(algorithm);
+        }
+    }
+
+    [Test]
+    public void MayOverwriteItsInputs([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        using var test = new OpTest(TestDevices.Checked);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(16), type))
+        {
+            var model = new LruCase(test, type, 16, SequenceCase.Mixed(140));
+            var (expected, _) = model.Run(variant, 1000);
+            Close.Exact(model.Run(variant, 1000, output: Place.OverZ).Y, expected, $"{variant} over z");
+            Close.Exact(model.Run(variant, 1000, output: Place.OverY).Y, expected, $"{variant} over y");
+        }
+    }
+
+    [Test]
+    public void SpecVector()
+    {
+        const ElementType type = ElementType.Float32;
+        double[] z = [.5, -1, 1, .25, -.75, 2, .1, -.4], inputWeight = [.2, -.3, .4, .1], inputBias = [.1, -.2], recurrenceWeight = [-.5, .25, .3, .6], recurrenceBias = [0, .5];
+        double[] expected = [.225083001, -.389360766, .409690928, -.174814389, -.509384024, 1.112027781, -.459353604, .651579068];
+        var gates = new float[16];
+        for (var t = 0; t < 4; t++)
+        {
+            for (var j = 0; j < 2; j++)
+            {
+                gates[(t * 4) + j] = (float)((z[2 * t] * inputWeight[j]) + (z[(2 * t) + 1] * inputWeight[2 + j]) + inputBias[j]);
+                gates[(t * 4) + 2 + j] = (float)((z[2 * t] * recurrenceWeight[j]) + (z[(2 * t) + 1] * recurrenceWeight[2 + j]) + recurrenceBias[j]);
+            }
+        }
+
+        using var test = new OpTest(TestDevices.Checked);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(2), type))
+        {
+            var op = new RgLru(test.Device, type, 2, variant);
+            var state = new StateMemory(test, 1, (int)op.StateBytes);
+            var output = test.Output(4, 2, type);
+            // gelu(20) is 20: the branch takes itself out of the numbers.
+            op.Run(test.Stream, new SequenceCase([new(0, 0, 1, 0, 1)], [0]).Upload(test), test.Matrix(Array.ConvertAll(z, value => (float)value), 4, 2, type), test.Matrix(gates, 4, 4, type),
+                test.Matrix([.. Enumerable.Repeat(20f, 8)], 4, 2, type), TensorView.Empty, test.Vector([-4, -2.5f], type), output, state.State, LruCase.Workspace(test, op, 4, 1));
+            Close.Absolute(Array.ConvertAll(test.Read(output), value => value / 20), expected, 2e-7, variant);
+            Close.Absolute(state.Read(0, type), expected.AsSpan(6), 2e-7, $"{variant}: h");
+        }
+    }
+
+    [Test]
+    public void RefusesWrongArguments()
+    {
+        const ElementType type = ElementType.BFloat16;
+        using var test = new OpTest(TestDevices.Checked);
+        var op = new RgLru(test.Device, type, 8, RgLru.Chunked);
+        var state = new StateMemory(test, 1, (int)op.StateBytes).State;
+        var rows = new SequenceCase([new(0, 0, 1, 2)], [0]).Upload(test);
+        var (z, gates, lambda) = (test.Output(3, 8, type), test.Output(3, 16, type), test.Output(1, 8, type));
+        var workspace = LruCase.Workspace(test, op, 3, 1);
+        void Run(TensorView z, TensorView gates, TensorView output, LayerState state, TensorView workspace) =>
+            op.Run(test.Stream, rows, z, gates, z, TensorView.Empty, lambda, output, state, workspace);
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => Run(z, test.Output(3, 8, type), test.Output(3, 8, type), state, workspace), Throws.ArgumentException.With.Message.Contains("columns"));
+            Assert.That(() => Run(z, gates, gates.ColumnRange(0, 8), state, workspace), Throws.ArgumentException.With.Message.Contains("overlap"));
+            Assert.That(() => Run(z, gates, test.Output(3, 8, type), state with { SlotStride = 16 }, workspace), Throws.ArgumentException.With.Message.Contains("32"));
+            Assert.That(() => Run(z, gates, test.Output(3, 8, type), state, TensorView.Empty), Throws.ArgumentException.With.Message.Contains("workspace"));
+            Assert.That(() => Run(z, gates, test.Output(3, 8, type), state, workspace.ColumnRange(0, workspace.Columns - 1)), Throws.ArgumentException.With.Message.Contains("workspace"));
+            Assert.That(() => new RgLru(test.Device, type, 7, "sequential-pair"), Throws.ArgumentException.With.Message.Contains("fit"));
+            Assert.That(() => new RgLru(test.Device, type, 8, "seqential"), Throws.ArgumentException.With.Message.Contains("sequential-vector"));
+        });
+    }
+
+    private enum Place
+    {
+        Apart,
+        OverZ,
+        OverY,
+    }
+
+    /// <summary>One call's inputs, on the host and on a device, with states whose fresh slots hold NaN.</summary>
+    private sealed class LruCase
+    {
+        private readonly OpTest _test;
+        private readonly ElementType _type;
+        private readonly int _width;
+        private readonly SequenceCase _call;
+        private readonly float[] _z;
+        private readonly float[] _gates;
+        private readonly float[] _y;
+        private readonly float[]? _bias;
+        private readonly float[] _lambda;
+        private readonly Dictionary<int, float[]> _past = [];
+
+        public LruCase(OpTest test, ElementType type, int width, SequenceCase call, bool withBias = true, float[]? lambda = null, float gateShift = 0, double inputScale = 1)
+        {
+            (_test, _type, _width, _call) = (test, type, width, call);
+            var random = new CounterRandom((ulong)width);
+            _z = OpTest.Normals(random, type, call.Tokens * width, inputScale);
+            _gates = OpTest.Normals(random, type, call.Tokens * 2 * width, 2);
+            for (var i = 0; i < _gates.Length; i++)
+            {
+                if (i / width % 2 == 1)
+                    _gates[i] = Bf16.Round(_gates[i] + gateShift);
+            }
+
+            _y = OpTest.Normals(random, type, call.Tokens * width, 2);
+            _bias = withBias ? OpTest.Normals(random, type, width, 0.3) : null;
+            _lambda = lambda ?? Array.ConvertAll(random.Uniforms(width, -7, -1), Bf16.Round);
+            for (var slot = 0; slot < call.Slots; slot++)
+            {
+                if (call.Seen[slot] > 0)
+                    _past[slot] = random.Normals(width, 0.7 * inputScale);
+            }
+        }
+
+        private LruCase(LruCase whole, int first, int count)
+        {
+            (_test, _type, _width, _bias, _lambda) = (whole._test, whole._type, whole._width, whole._bias, whole._lambda);
+            _call = new SequenceCase([new(0, SequenceCase.From(0, count))], [0]);
+            (_z, _gates, _y) = (whole._z[(first * _width)..], whole._gates[(first * 2 * _width)..], whole._y[(first * _width)..]);
+        }
+
+        public static TensorView Workspace(OpTest test, RgLru op, int tokens, int rows)
+        {
+            var bytes = op.WorkspaceBytes(tokens, rows);
+            return bytes == 0 ? TensorView.Empty : TensorView.Of(test.Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
+        }
+
+        /// <summary>The last tokens of a single packed row as a call of their own.</summary>
+        public LruCase Part(int first, int count) => new(this, first, count);
+
+        public void RunAndCompare(string? variant)
+        {
+            var state = NewState();
+            var op = new RgLru(_test.Device, _type, _width, variant);
+            var output = _test.Output(_call.Tokens, _width, _type, 24);
+            op.Run(_test.Stream, _call.Upload(_test), _test.Matrix(_z, _call.Tokens, _width, _type, 8), _test.Matrix(_gates, _call.Tokens, 2 * _width, _type, 8),
+                _test.Matrix(_y, _call.Tokens, _width, _type, 16), Bias(), _test.Vector(_lambda, _type), output, state.State, Workspace(_test, op, _call.Tokens, _call.Rows.Count));
+
+            RgLruReference reference = new(_width, Wide(_lambda), op.WorkspaceBytes(1, 1) > 0);
+            foreach (var (slot, past) in _past)
+                reference.SetPast(slot, past);
+            var (expected, bound) = Expected(reference);
+            OpTest.Compare(_type, _test.Read(output), expected, i => bound[i], $"{variant}, {_type}, width {_width}");
+            state.AssertOnlyChanged(_call.ChangedSlots);
+            foreach (var slot in _call.ChangedSlots)
+            {
+                var allowed = reference.StateBound(slot);
+                Close.Within(state.Read(slot, ElementType.Float32), reference.State(slot), c => allowed[c], $"{variant}: h of slot {slot}");
+            }
+        }
+
+        /// <summary>Runs the call in pieces of so many tokens per row.</summary>
+        public (float[] Y, float[] States) Run(string variant, int chunk, bool steps = false, Place output = Place.Apart)
+        {
+            var state = NewState();
+            var result = Poison.Floats(_call.Tokens * _width);
+            var scan = steps ? null : new RgLru(_test.Device, _type, _width, variant);
+            var step = steps ? new RgLruStep(_test.Device, _type, _width, variant) : null;
+            var lambda = _test.Vector(_lambda, _type);
+            IReadOnlyList<int> seen = _call.Seen;
+            for (var first = 0; first < _call.Rows.Max(row => row.Positions.Length); first += chunk)
+            {
+                var (part, tokens) = _call.Part(first, chunk, seen);
+                var rows = part.Upload(_test);
+                var z = _test.Matrix(Gather(_z, tokens, _width), tokens.Length, _width, _type);
+                var gates = _test.Matrix(Gather(_gates, tokens, 2 * _width), tokens.Length, 2 * _width, _type);
+                var y = _test.Matrix(Gather(_y, tokens, _width), tokens.Length, _width, _type);
+                var target = output switch { Place.OverZ => z, Place.OverY => y, _ => _test.Output(tokens.Length, _width, _type) };
+                if (step is not null)
+                    step.Run(_test.Stream, rows, z, gates, y, Bias(), lambda, target, state.State);
+                else
+                    scan!.Run(_test.Stream, rows, z, gates, y, Bias(), lambda, target, state.State, Workspace(_test, scan, tokens.Length, part.Rows.Count));
+                var values = _test.Read(target);
+                for (var i = 0; i < tokens.Length; i++)
+                    values.AsSpan(i * _width, _width).CopyTo(result.AsSpan(tokens[i] * _width));
+                seen = part.SeenAfter();
+            }
+
+            return (result, [.. _call.ChangedSlots.SelectMany(slot => state.Read(slot, ElementType.Float32))]);
+        }
+
+        private StateMemory NewState()
+        {
+            StateMemory state = new(_test, _call.Slots, _width * sizeof(float));
+            foreach (var (slot, past) in _past)
+                state.Write(slot, past, ElementType.Float32);
+            return state;
+        }
+
+        private TensorView Bias() => _bias is null ? TensorView.Empty : _test.Vector(_bias, _type);
+
+        private (double[] Output, double[] Bound) Expected(RgLruReference reference)
+        {
+            List<double> output = [], bound = [];
+            var token = 0;
+            foreach (var row in _call.Rows)
+            {
+                foreach (var position in row.Positions)
+                {
+                    var branch = new double[_width];
+                    for (var c = 0; c < _width; c++)
+                        branch[c] = _y[(token * _width) + c] + (double)(_bias?[c] ?? 0);
+                    var gates = Wide(_gates.AsSpan(token * 2 * _width, 2 * _width));
+                    var (o, b) = reference.Step(row.Slot, position, Wide(_z.AsSpan(token * _width, _width)), gates.AsSpan(0, _width), gates.AsSpan(_width), branch);
+                    output.AddRange(o);
+                    bound.AddRange(b);
+                    token++;
+                }
+            }
+
+            return ([.. output], [.. bound]);
+        }
+
+        private static double[] Wide(ReadOnlySpan<float> values) => Array.ConvertAll(values.ToArray(), value => (double)value);
+
+        private static float[] Gather(float[] values, int[] tokens, int width) => [.. tokens.SelectMany(token => values[(token * width)..((token + 1) * width)])];
+    }
+}
