@@ -63,7 +63,7 @@ internal sealed record SequenceCase(IReadOnlyList<SequenceRow> Rows, IReadOnlyLi
         return after;
     }
 
-    /// <summary>The tokens first … first+count-1 of every row as a call of their own, and the packed index of each.</summary>
+    /// <summary>The tokens first … first+count-1 of every row that has any as a call of their own, and the packed index of each.</summary>
     public (SequenceCase Call, int[] Tokens) Part(int first, int count, IReadOnlyList<int> seen)
     {
         List<SequenceRow> rows = [];
@@ -73,7 +73,8 @@ internal sealed record SequenceCase(IReadOnlyList<SequenceRow> Rows, IReadOnlyLi
         {
             var from = Math.Min(first, row.Positions.Length);
             var part = row.Positions[from..Math.Min(first + count, row.Positions.Length)];
-            rows.Add(row with { Positions = part });
+            if (part.Length > 0)
+                rows.Add(row with { Positions = part });
             tokens.AddRange(From(start + from, part.Length));
             start += row.Positions.Length;
         }

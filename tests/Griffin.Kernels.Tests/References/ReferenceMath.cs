@@ -15,8 +15,8 @@ internal static class ReferenceMath
     /// <summary><c>ln(1 + eˣ)</c> without overflow or cancellation.</summary>
     public static double Softplus(double x) => Math.Max(x, 0) + LogOnePlus(Math.Exp(-Math.Abs(x)));
 
-    /// <summary><c>0.5·x·(1 + tanh(√(2/π)·(x + 0.044715x³)))</c>.</summary>
-    public static double GeluTanh(double x) => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x))));
+    /// <summary><c>0.5·x·(1 + tanh u)</c>, <c>u = √(2/π)·(x + 0.044715x³)</c>, as <c>x·σ(2u)</c>: 1 + tanh u cancels where x is very negative.</summary>
+    public static double GeluTanh(double x) => x * Sigmoid(2 * Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x)));
 
     /// <summary><c>cap · tanh(x / cap)</c>; a cap of 0 means none.</summary>
     public static double SoftCap(double x, double cap) => cap == 0 ? x : cap * Math.Tanh(x / cap);
