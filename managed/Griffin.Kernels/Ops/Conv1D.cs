@@ -15,11 +15,11 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue
     private const int UnrolledTaps = 4;
 
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("conv1d.cu"),
-        new KernelVariant<Shape>("vector", q => Forward(q, q.Vector, UnrolledTaps)) { Fits = q => q.Shape.Width % q.Vector == 0 && q.Shape.Taps == UnrolledTaps },
+        new KernelVariant<Shape>("vector", q => Forward(q, q.Vector, UnrolledTaps)) { Fits = FitsVectors },
         new KernelVariant<Shape>("general", q => Forward(q, 1, 0)));
 
     private static readonly VariantTable<Shape> updateVariants = new(KernelSource.BuiltIn("conv1d.cu"),
-        new KernelVariant<Shape>("vector", q => Update(q, q.Vector)) { Fits = q => q.Shape.Width % q.Vector == 0 },
+        new KernelVariant<Shape>("vector", q => Update(q, q.Vector)) { Fits = FitsVectors },
         new KernelVariant<Shape>("general", q => Update(q, 1)));
 
     private readonly PlannedKernel<Conv1DParams> _forward;
@@ -122,6 +122,8 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue
         Width = Width,
         Taps = Taps,
     };
+
+    private static bool FitsVectors(VariantQuery<Shape> query) => query.Shape.Width % query.Vector == 0 && query.Shape.Taps == UnrolledTaps;
 
     private static KernelPlan Forward(in VariantQuery<Shape> query, int vector, int taps) =>
         KernelPlan.ByColumns($"conv1d<{query.T}, {vector}, {taps}, {Steps}>", query.Shape.Width, vector, MaxThreads, Steps);

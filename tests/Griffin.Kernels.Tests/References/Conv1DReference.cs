@@ -19,6 +19,8 @@ internal sealed class Conv1DReference(int width, int taps, double[] weight, doub
             return (new double[width], new double[width]);
         if (position == 0 || !_documents.TryGetValue(slot, out var document))
             document = _documents[slot] = [];
+        if (document.Count > position)   // a document has no more tokens than its positions say
+            document.RemoveRange(0, document.Count - position);
         document.Add(z);
         var y = (double[])bias.Clone();
         var magnitude = Array.ConvertAll(bias, Math.Abs);
