@@ -95,7 +95,7 @@ struct SamplerRow {
 // The shortest prefix of the order whose weight is at least `target` (1 to the sum of all): the key of its last token, and how much of the weight
 // at that key it needs. weight(token, key) is an integer. Radix selection from the highest bits down.
 struct Selection {
-    u32 key;
+    u64 key;                // 32 bits of it; as wide as the others, so that a copy moves no padding
     u64 needed;
     u64 present;            // the weight of all tokens of that key
 };
@@ -111,7 +111,7 @@ GK_DEVICE Selection select_prefix(const SamplerRow& row, i32 vocabulary, u64 tar
     for (int shift = 21; shift >= 0; shift = shift == 21 ? 10 : shift - 10) {
         for (int i = threadIdx.x; i < RADIX_BINS; i += BLOCK) bins[i] = 0;
         __syncthreads();
-        const u32 prefix = found.key;
+        const u32 prefix = static_cast<u32>(found.key);
         const u32 digits = shift == 0 ? 1023u : 2047u;
         for (i32 token = threadIdx.x; token < vocabulary; token += BLOCK) {
             const u32 key = row.key(token);
@@ -177,11 +177,12 @@ GK_DEVICE i32 locate_token(i32 vocabulary, u64 target, const Weight& weight) {
     return token;
 }
 
-// Restricts the row to the first `count` tokens of the selected key beside all those of higher keys.
+// Restricts the row to what was selected: all tokens of higher keys, and the first `count` of the selected key.
 template <int BLOCK>
-GK_DEVICE void cut_row(SamplerRow& row, i32 vocabulary, u32 key, u64 count, bool all) {
+GK_DEVICE void cut_row(SamplerRow& row, i32 vocabulary, const Selection& s, u64 count) {
     const SamplerRow before = row;
-    const i32 last = all ? vocabulary - 1
+    const u32 key = static_cast<u32>(s.key);
+    const i32 last = s.needed == s.present ? vocabulary - 1
                          : locate_token<BLOCK>(vocabulary, count - 1, [&](i32 token) -> u64 {
                                const u32 k = before.key(token);
                                return k == key && before.allowed(token, k) ? 1 : 0;
@@ -214,7 +215,7 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
         row.maximum = order_value(static_cast<u32>(best >> 32));
         if (state.top_k > 0 && state.top_k < p.vocabulary) {
             const Selection s = select_prefix<BLOCK>(row, p.vocabulary, static_cast<u64>(state.top_k), [](i32, u32) -> u64 { return 1; });
-            cut_row<BLOCK>(row, p.vocabulary, s.key, s.needed, s.needed == s.present);
+            cut_row<BLOCK>(row, p.vocabulary, s, s.needed);
         }
         if (state.top_p < 1.0f) {
             const auto weight = [&](i32 token, u32 key) -> u64 { return row.allowed(token, key) ? row.weight(key) : 0; };
@@ -223,7 +224,7 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
             sum = block_sum<BLOCK>(sum);
             const u64 share = static_cast<u64>(ceil(static_cast<double>(state.top_p) * static_cast<double>(sum)));
             const Selection s = select_prefix<BLOCK>(row, p.vocabulary, min_of(max_of(share, 1ull), sum), weight);
-            cut_row<BLOCK>(row, p.vocabulary, s.key, ceil_div(s.needed, row.weight(s.key)), s.needed == s.present);
+            cut_row<BLOCK>(row, p.vocabulary, s, ceil_div(s.needed, row.weight(static_cast<u32>(s.key))));
         }
         const f32 farthest = state.min_p > 0.0f ? logf(state.min_p) : -__int_as_float(0x7F800000);
         const auto weight = [&](i32 token) -> u64 {
