@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
@@ -152,15 +150,6 @@ public sealed class BlockDiagonalGatesTests
             Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGates(device, ElementType.BFloat16, 20, 2, variant: "step-1"), "block width");
         });
     }
-
-    [Test]
-    public void Parameters_are_laid_out_as_in_the_kernel() => Assert.Multiple(() =>
-    {
-        Assert.That(Unsafe.SizeOf<BlockDiagonalGatesParams>(), Is.EqualTo(80));
-        Assert.That(Marshal.OffsetOf<BlockDiagonalGatesParams>(nameof(BlockDiagonalGatesParams.ZStride)), Is.EqualTo((nint)48));
-        Assert.That(Marshal.OffsetOf<BlockDiagonalGatesParams>(nameof(BlockDiagonalGatesParams.Rows)), Is.EqualTo((nint)64));
-        Assert.That(Marshal.OffsetOf<BlockDiagonalGatesParams>(nameof(BlockDiagonalGatesParams.BlockWidth)), Is.EqualTo((nint)72));
-    });
 
     /// <summary>Random operands on the device, and what their gates must be.</summary>
     private sealed class Problem : IDisposable
