@@ -12,6 +12,7 @@ internal sealed class DeviceContext
 
     private readonly nint _context;
     private DeviceLostException? _lost;
+    private bool _unusable;
     private string? _releaseError;
 
     public DeviceContext(GpuProvider provider, nint context)
@@ -31,8 +32,14 @@ internal sealed class DeviceContext
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void MakeCurrent()
     {
-        if (current != this || _lost is not null) MakeCurrentSlow();
+        if (current != this || _unusable) MakeCurrentSlow();
     }
+
+    /// <summary>True once the device is disposed or lost.</summary>
+    public bool IsUnusable => _unusable;
+
+    /// <summary>Refuses everything but releases from now on: the device's kernels are about to be unloaded.</summary>
+    public void Close() => _unusable = true;
 
     /// <summary>Forgets what is current on this thread: something else may have changed it.</summary>
     public static void ForgetCurrent() => current = null;
@@ -41,6 +48,7 @@ internal sealed class DeviceContext
     private void MakeCurrentSlow()
     {
         if (_lost is { } lost) throw new DeviceLostException(lost.Result, lost.Call, lost.Message);
+        ObjectDisposedException.ThrowIf(_unusable, typeof(GpuDevice));
         current = null;
         Check(Driver.CtxSetCurrent(_context), "cuCtxSetCurrent");
         current = this;
@@ -68,6 +76,7 @@ internal sealed class DeviceContext
         if (IsSticky(result))
         {
             _lost ??= new DeviceLostException(result, call, message);
+            _unusable = true;
             throw _lost;
         }
         throw new GpuException(result, call, message);

@@ -152,10 +152,14 @@ public sealed partial class GpuDevice : IDisposable
         return LaunchCounters.Take(Provider.Emulator!, ordinal);
     }
 
-    /// <summary>Closes the device: waits for compilations, unloads kernels and lets go of the context. Buffers and streams that are still open keep the context alive until they are disposed.</summary>
+    /// <summary>
+    /// Closes the device: waits for compilations under way, unloads kernels and lets go of the context. Buffers and streams that are still open
+    /// can only be disposed then; they keep the context alive until they are.
+    /// </summary>
     public void Dispose()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
+        _context.Close();
         Compiler.Close();
         if (_transfer.IsValueCreated) _transfer.Value.Dispose();
         ContextHandle.Dispose();

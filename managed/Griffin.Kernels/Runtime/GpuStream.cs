@@ -164,7 +164,7 @@ public sealed partial class GpuStream : IDisposable
         if (_context.Driver.StreamEndCapture(_stream, out nint graph) == CudaResult.Success && graph != 0) _context.Driver.GraphDestroy(graph);
     }
 
-    /// <summary>Destroys the stream once the work queued on it has finished; does not wait. A borrowed stream is left alone.</summary>
+    /// <summary>Destroys the stream once the work queued on it has finished; waits only to free the workspace of <see cref="Blas"/>. A borrowed stream is left alone.</summary>
     public void Dispose()
     {
         _blas?.Dispose();

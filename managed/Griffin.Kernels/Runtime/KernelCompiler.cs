@@ -98,6 +98,7 @@ public sealed partial class KernelCompiler
 
     private LoadedKernel.State Build(KernelBuild build)
     {
+        ObjectDisposedException.ThrowIf(_context.IsUnusable, typeof(GpuDevice));
         KernelCache? cache = build.IsCacheable ? _cache : null;
         if (cache?.TryRead(build.Key, build.Spec) is { } cached && TryLoad(cached) is { } state) return state;
         long start = Stopwatch.GetTimestamp();

@@ -2,7 +2,10 @@ using Griffin.Kernels.Interop;
 
 namespace Griffin.Kernels.Runtime;
 
-/// <summary>The one door to native handles: for engines that bring their own contexts, streams and memory, or that take ours.</summary>
+/// <summary>
+/// The one door to native handles: for engines that bring their own contexts, streams and memory, or that take ours. Every call of the library
+/// leaves its device's context current on the calling thread; an engine with a context of its own sets that again afterwards.
+/// </summary>
 public static class RawHandles
 {
     /// <summary>The device's context (<c>CUcontext</c>), valid while the device is open.</summary>

@@ -18,6 +18,9 @@ internal sealed class FakeNvrtc(string identity = "fake 1") : Griffin.Kernels.In
 
     public bool Refuses { get; init; }
 
+    /// <summary>Called within each compilation.</summary>
+    public Action WhileCompiling { get; init; } = () => { };
+
     public IReadOnlyList<string> LastOptions { get; private set; } = [];
 
     public override string Identity => identity;
@@ -52,6 +55,7 @@ internal sealed class FakeNvrtc(string identity = "fake 1") : Griffin.Kernels.In
     {
         Interlocked.Increment(ref _compilations);
         LastOptions = options;
+        WhileCompiling();
         return Refuses ? 6 : 0;
     }
 

@@ -36,6 +36,32 @@ public sealed class KernelCacheTests
     }
 
     [Test]
+    public async Task KernelsCompileInParallelUpToTheLimit()
+    {
+        int running = 0, most = 0;
+        using Barrier both = new(2);
+        FakeNvrtc nvrtc = new()
+        {
+            WhileCompiling = () =>
+            {
+                int now = Interlocked.Increment(ref running);
+                InterlockedMax(ref most, now);
+                Assert.That(both.SignalAndWait(TimeSpan.FromSeconds(30)), "two run at the same time");
+                Interlocked.Decrement(ref running);
+            },
+        };
+        using GpuDevice device = GpuDevice.Open("cuda", new() { Provider = Provider(nvrtc), UseDiskCache = false, ParallelCompiles = 2 });
+        await Task.WhenAll(Enumerable.Range(0, 6).Select(i => device.Compiler.Request(spec with { NameExpression = $"k<{i}>" }))).ConfigureAwait(false);
+        Assert.That((nvrtc.Compilations, most), Is.EqualTo((6, 2)));
+    }
+
+    private static void InterlockedMax(ref int target, int value)
+    {
+        for (int seen = Volatile.Read(ref target); seen < value; seen = Volatile.Read(ref target))
+            Interlocked.CompareExchange(ref target, value, seen);
+    }
+
+    [Test]
     public void TheFolderIsItsOwnersAlone()
     {
         if (OperatingSystem.IsWindows()) Assert.Ignore("file modes are a Unix matter");

@@ -1,3 +1,4 @@
+using Griffin.Bench;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Tests.Runtime;
@@ -63,6 +64,37 @@ public sealed class OwnershipTests
         Assert.Throws<ObjectDisposedException>(() => device.CreateStream());
         Assert.Throws<ObjectDisposedException>(() => device.AllocateBytes(1));
         Assert.Throws<ObjectDisposedException>(device.Synchronize);
+    }
+
+    [Test]
+    public void StreamsOfAClosedDeviceCanOnlyBeDisposed()
+    {
+        GpuDevice device = TestDevices.OpenChecked();
+        using GpuStream stream = device.CreateStream();
+        using DeviceBuffer<float> x = device.Allocate<float>(4);
+        GpuKernel<AffineParams> kernel = device.Compiler.Get<AffineParams>(TestKernels.Affine);
+        TestKernels.RunAffine(stream, kernel, x, x, 1, 0);
+        stream.Synchronize();
+        device.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => stream.Launch(kernel, 1, 1, default));
+        Assert.Throws<ObjectDisposedException>(stream.Synchronize);
+        Assert.Throws<ObjectDisposedException>(() => x.ToArray());
+    }
+
+    [Test]
+    public void TwoProvidersTakeTurnsOnOneThread()
+    {
+        using GpuDevice real = TestDevices.OpenChecked();
+        using GpuDevice stub = GpuDevice.Open("cuda", new() { Provider = StubCuda.CreateProvider(), UseDiskCache = false });
+        using GpuStream a = real.CreateStream(), b = stub.CreateStream();
+        using DeviceBuffer<float> x = real.Upload<float>([1]);
+        GpuKernel<AffineParams> onReal = real.Compiler.Get<AffineParams>(TestKernels.Affine), onStub = stub.Compiler.Get<AffineParams>(TestKernels.Affine);
+        for (int i = 0; i < 3; i++)
+        {
+            b.Launch(onStub, 1, 1, default);
+            TestKernels.RunAffine(a, onReal, x, x, 2, 0);
+        }
+        Assert.That(x.ToArray()[0], Is.EqualTo(8f));
     }
 
     [Test]
