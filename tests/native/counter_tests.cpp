@@ -56,7 +56,7 @@ extern "C" __global__ void multiply(float* y) {
 )cuda");
 
 // The records of everything that ran on the device.
-std::vector<GriffinEmuLaunchRecord> take(const CheckedDevice& device) {
+std::vector<GriffinEmuLaunchRecord> take(const Device& device) {
     MUST(cuCtxSynchronize());
     std::vector<GriffinEmuLaunchRecord> records(static_cast<size_t>(griffinEmuCountersTake(device.ordinal(), nullptr, 0)));
     const int taken = griffinEmuCountersTake(device.ordinal(), records.data(), static_cast<int>(records.size()));
@@ -65,7 +65,7 @@ std::vector<GriffinEmuLaunchRecord> take(const CheckedDevice& device) {
     return records;
 }
 
-GriffinEmuLaunchRecord take_one(const CheckedDevice& device) {
+GriffinEmuLaunchRecord take_one(const Device& device) {
     const auto records = take(device);
     if (records.size() != 1) {
         report(false, __FILE__, __LINE__, std::to_string(records.size()) + " records instead of 1");
@@ -89,8 +89,10 @@ void expect_counts(const char* what, const GriffinEmuAllocationRecord& counts, s
         for (const uint64_t value : values) joined += std::to_string(value) + " ";
         return joined;
     };
-    if (read != reads) report(false, __FILE__, __LINE__, std::string(what) + " read: " + text(read) + "instead of " + text(reads));
-    if (written != writes) report(false, __FILE__, __LINE__, std::string(what) + " written: " + text(written) + "instead of " + text(writes));
+    if (read != reads)
+        report(false, __FILE__, __LINE__, std::string(what) + " read: " + text(read) + "instead of " + text(reads));
+    if (written != writes)
+        report(false, __FILE__, __LINE__, std::string(what) + " written: " + text(written) + "instead of " + text(writes));
 }
 
 const std::vector<uint64_t> kNone = {0, 0, 0};
@@ -196,6 +198,24 @@ TEST_CASE("faulted launches leave no record") {
     CHECK_FAULT(kIllegalAddress, ({"kernel copy"}),
                 device.run("copy", {2}, y, x, 65));
     CHECK(griffinEmuCountersTake(device.ordinal(), nullptr, 0) == 0);
+}
+
+// Counting alone: the same numbers, without deferring or shuffling.
+TEST_CASE("a device that counts but is not checked") {
+    const std::string& image = program.image(CheckedDevice(program));
+    const Device device(false, 1, 0, 2, 0, true);
+    CUmodule module;
+    CUfunction function;
+    MUST(cuModuleLoadData(&module, image.data()));
+    MUST(cuModuleGetFunction(&function, module, "copy"));
+    const Buffer<float> x(std::vector<float>(1000, 1.0f)), y(1000);
+    CUdeviceptr to = y.address, from = x.address;
+    int n = 1000;
+    void* parameters[] = {&to, &from, &n};
+    CHECK_SUCCESS(cuLaunchKernel(function, 8, 1, 1, 128, 1, 1, 0, nullptr, parameters, nullptr));
+    const auto record = take_one(device);
+    expect_counts("x", of(record, x.address), {4000, 125, 125}, kNone);
+    expect_counts("y", of(record, y.address), kNone, {4000, 125, 125});
 }
 
 } // namespace

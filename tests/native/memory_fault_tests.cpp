@@ -114,7 +114,8 @@ TEST_CASE("read past the end") {
     const CheckedDevice device(program);
     const auto x = device.upload(counting(1000));
     const auto y = device.allocate<float>(1001);
-    CHECK_FAULT(kIllegalAddress, ({"kernel copy", "block (15, 0, 0)", "thread (40, 0, 0)", program.line("copy_read"), "invalid read of 4 bytes", "just past the end of an allocation of 4000 bytes"}),
+    CHECK_FAULT(kIllegalAddress, ({"kernel copy", "block (15, 0, 0)", "thread (40, 0, 0)", program.line("copy_read"),
+                "invalid read of 4 bytes", "just past the end of an allocation of 4000 bytes"}),
                 device.run("copy", {16}, y, x, LL{1001}, LL{0}));
 }
 
@@ -122,7 +123,8 @@ TEST_CASE("write past the end") {
     const CheckedDevice device(program);
     const auto x = device.upload(counting(1001));
     const auto y = device.allocate<float>(1000);
-    CHECK_FAULT(kIllegalAddress, ({program.line("copy_write"), "invalid write of 4 bytes", "just past the end of an allocation of 4000 bytes"}),
+    CHECK_FAULT(kIllegalAddress, ({program.line("copy_write"), "invalid write of 4 bytes",
+                "just past the end of an allocation of 4000 bytes"}),
                 device.run("copy", {16}, y, x, LL{1001}, LL{0}));
 }
 
@@ -148,7 +150,8 @@ TEST_CASE("vector across the end") {
     const CheckedDevice device(program);
     const auto x = device.upload(counting(254));
     const auto y = device.allocate<float>(256);
-    CHECK_FAULT(kIllegalAddress, ({program.line("copy_four"), "thread (63, 0, 0)", "invalid read of 16 bytes", "the last 8 bytes past the end of an allocation of 1016 bytes"}),
+    CHECK_FAULT(kIllegalAddress, ({program.line("copy_four"), "thread (63, 0, 0)", "invalid read of 16 bytes",
+                "the last 8 bytes past the end of an allocation of 1016 bytes"}),
                 device.run("copy_four", {}, y, x, 0));
 }
 
@@ -213,7 +216,8 @@ TEST_CASE("memory nobody wrote") {
     const auto y = device.allocate<float>(64);
     MUST(cuMemcpyHtoD_v2(x, counting(40).data(), 40 * sizeof(float)));
     CHECK_SUCCESS(device.run("copy", {}, y, x, LL{40}, LL{0}));
-    CHECK_FAULT(kLaunchFailed, ({program.line("copy_read"), "uninitialised read of 4 bytes", "of an allocation of 256 bytes", "nobody wrote byte "}),
+    CHECK_FAULT(kLaunchFailed, ({program.line("copy_read"), "uninitialised read of 4 bytes", "of an allocation of 256 bytes",
+                "nobody wrote byte "}),
                 device.run("copy", {}, y, x, LL{64}, LL{0}));
 }
 
@@ -222,7 +226,8 @@ TEST_CASE("partly written vector") {
     const auto x = device.allocate<float>(256);
     const auto y = device.allocate<float>(256);
     MUST(cuMemcpyHtoD_v2(x, counting(255).data(), 255 * sizeof(float)));
-    CHECK_FAULT(kLaunchFailed, ({program.line("copy_four"), "thread (63, 0, 0)", "uninitialised read of 16 bytes", "nobody wrote byte 1020"}),
+    CHECK_FAULT(kLaunchFailed, ({program.line("copy_four"), "thread (63, 0, 0)", "uninitialised read of 16 bytes",
+                "nobody wrote byte 1020"}),
                 device.run("copy_four", {}, y, x, 0));
 }
 
@@ -306,14 +311,16 @@ TEST_CASE("misaligned shared") {
 TEST_CASE("static array overrun") {
     const CheckedDevice device(program);
     const auto y = device.allocate<float>(1);
-    CHECK_FAULT(kIllegalAddress, ({program.line("static_write"), "thread (5, 0, 0)", "invalid write of 4 bytes", "just past the end of shared array 'first' of 192 bytes"}),
+    CHECK_FAULT(kIllegalAddress, ({program.line("static_write"), "thread (5, 0, 0)", "invalid write of 4 bytes",
+                "just past the end of shared array 'first' of 192 bytes"}),
                 device.run("static_shared", {}, y, 0, 48));
 }
 
 TEST_CASE("static array underrun") {
     const CheckedDevice device(program);
     const auto y = device.allocate<float>(1);
-    CHECK_FAULT(kIllegalAddress, ({program.line("static_read"), "invalid read of 4 bytes", "4 bytes before the start of shared array 'second'"}),
+    CHECK_FAULT(kIllegalAddress, ({program.line("static_read"), "invalid read of 4 bytes",
+                "4 bytes before the start of shared array 'second'"}),
                 device.run("static_shared", {}, y, -1, 0));
 }
 

@@ -39,6 +39,18 @@ extern "C" __global__ void neighbour(float* y, const float* x, int meet) {
     y[t] = tile[t ^ 1]; // @neighbour_read
 }
 
+// So many meetings of two lanes that the checker's clock runs out in between.
+extern "C" __global__ void long_block(float* y, int meetings, int meet_at_the_end) {
+    __shared__ float early[2];
+    __shared__ float late[2];
+    int t = threadIdx.x;
+    early[t] = (float)t;
+    for (int i = 0; i < meetings; ++i) __syncwarp();
+    late[t] = early[1 - t];
+    if (meet_at_the_end) __syncwarp();
+    y[t] = late[1 - t]; // @long_block_read
+}
+
 extern "C" __global__ void shared_sum(int* y, int atomic) {
     __shared__ int sum;
     if (threadIdx.x == 0) sum = 0;
@@ -143,6 +155,14 @@ TEST_CASE("missing meeting of a warp") {
     CHECK_SUCCESS(device.run("neighbour", {}, y, x, 1));
     CHECK_FAULT(kLaunchFailed, ({program.line("neighbour_read"), "'tile'"}),
                 device.run("neighbour", {}, y, x, 0));
+}
+
+TEST_CASE("a block that synchronises more often than the clock can count") {
+    const CheckedDevice device(program);
+    const auto y = device.allocate<float>(2);
+    CHECK_SUCCESS(device.run("long_block", {1, 2}, y, 1200000, 1));
+    CHECK(device.download<float>(y, 2) == std::vector<float>({0.0f, 1.0f}));
+    CHECK_FAULT(kLaunchFailed, ({program.line("long_block_read"), "'late'"}), device.run("long_block", {1, 2}, y, 1200000, 0));
 }
 
 TEST_CASE("shared update without atomic") {

@@ -79,12 +79,13 @@ __attribute__((noinline)) void Worker::device_access(u64 address, u64 bytes, Acc
     const auto place = [&] { return address_text(address) + describe_range(address, bytes); };
     const Allocation* holder = allocation_of(address);
     if (holder == nullptr || bytes > holder->bytes - (address - holder->address))
-        fault(IllegalAddress, access_text("invalid", kind, bytes) + place(), site);
-    if (holder->device != launch->info.device) fault(IllegalAddress, access_text("invalid", kind, bytes) + place() + " of another device", site);
+        fault(kIllegalAddress, access_text("invalid", kind, bytes) + place(), site);
+    if (holder->device != launch->info.device)
+        fault(kIllegalAddress, access_text("invalid", kind, bytes) + place() + " of another device", site);
     u8* written = shadow_of(address);
     if (kind != Access::Write && !all_written(written, bytes)) {
         const u64 first = static_cast<u64>(static_cast<u8*>(memchr(written, 0, bytes)) - written);
-        fault(LaunchFailed,
+        fault(kLaunchFailed,
                     access_text("uninitialised", kind, bytes) + place() + ": nobody wrote byte " +
                         std::to_string(address + first - holder->address),
                     site);
@@ -102,18 +103,19 @@ __attribute__((noinline)) void Worker::plain_access(u64 address, u64 bytes, Acce
     }
     Dl_info library;
     if (dladdr(reinterpret_cast<void*>(address), &library) == 0)
-        fault(IllegalAddress, access_text("invalid", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
+        fault(kIllegalAddress, access_text("invalid", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
     library_page = address / kPage;
 }
 
 void Worker::access(u64 address, u64 bytes, Access kind, bool aligned, const void* site) {
     if (in_device_arena(address)) {
         if (aligned && (address & (bytes - 1)) != 0)
-            fault(MisalignedAddress, access_text("misaligned", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
+            fault(kMisalignedAddress,
+                  access_text("misaligned", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
         if (!all_written(shadow_of(address), bytes)) device_access(address, bytes, kind, site);
-    } else if (address - shared_base < SharedArenaBytes) {
+    } else if (address - shared_base < kSharedArenaBytes) {
         if (aligned && (address & (bytes - 1)) != 0)
-            fault(MisalignedAddress, access_text("misaligned", kind, bytes) + shared_place(address - shared_base, bytes), site);
+            fault(kMisalignedAddress, access_text("misaligned", kind, bytes) + shared_place(address - shared_base, bytes), site);
         shared_access(address - shared_base, bytes, kind, site);
     } else {
         plain_access(address, bytes, kind, site);
@@ -126,7 +128,7 @@ void Worker::access(u64 address, u64 bytes, Access kind, bool aligned, const voi
 __attribute__((noinline)) void Worker::count(u64 address, u64 bytes, Access kind, const void* site) {
     const bool read = kind != Access::Write, write = kind != Access::Read;
     if (in_device_arena(address)) requests.global_access(thread, address, bytes, read, write, *allocation_of(address), site);
-    else if (address - shared_base < SharedArenaBytes) requests.shared_access(thread, address - shared_base, bytes, read, write, site);
+    else if (address - shared_base < kSharedArenaBytes) requests.shared_access(thread, address - shared_base, bytes, read, write, site);
 }
 
 void allow_plain_range(const void* begin, u64 bytes) {

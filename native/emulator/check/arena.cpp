@@ -81,7 +81,8 @@ void unmap(u64 address, u64 bytes) {
     madvise(shadow_of(address), bytes, MADV_DONTNEED);
 }
 
-// Fresh addresses while there are any (unchecked memory takes used ones first), else the smallest range of an ended allocation that is large enough.
+// Fresh addresses while there are any (unchecked memory takes used ones first), else the smallest range of an ended allocation that is
+// large enough.
 u64 take_addresses(u64 bytes, bool checked) {
     const bool enough_fresh = bytes <= arena.base + arena.device_bytes - fresh;
     const auto fit = reusable.lower_bound(bytes);
@@ -189,8 +190,8 @@ u64 take_shared_memory() {
         return address;
     }
     const u64 address = fresh_shared;
-    if (address + SharedArenaBytes > arena.base + arena.bytes || !map_plain(address, SharedArenaBytes)) return 0;
-    fresh_shared += SharedArenaBytes + kGuard;
+    if (address + kSharedArenaBytes > arena.base + arena.bytes || !map_plain(address, kSharedArenaBytes)) return 0;
+    fresh_shared += kSharedArenaBytes + kGuard;
     return address;
 }
 

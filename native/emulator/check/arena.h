@@ -12,7 +12,8 @@ using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
-// One shadow byte per byte of device memory. Zero says nothing (outside every allocation, or never written), so shadow pages cost nothing until somebody writes.
+// One shadow byte per byte of device memory. Zero says nothing (outside every allocation, or never written), so shadow pages cost nothing
+// until somebody writes.
 constexpr u8 kWritten = 1;
 
 // Fixed by the first allocation and empty before it. Device memory comes first, the shared memory of the workers after it.
@@ -37,7 +38,7 @@ std::string describe_range(u64 address, u64 bytes);
 // "1 byte", "4 bytes".
 std::string bytes_text(u64 bytes);
 
-// SharedArenaBytes of the arena's upper part; 0 when it is used up.
+// kSharedArenaBytes of the arena's upper part; 0 when it is used up.
 u64 take_shared_memory();
 void return_shared_memory(u64 address);
 

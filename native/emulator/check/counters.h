@@ -1,4 +1,5 @@
-/* Access counters of a device opened with count_accesses: one record per finished launch. Plain C, fixed widths, mirrored in managed code. */
+/* Access counters of a device opened with count_accesses: one record per finished launch. Plain C, fixed widths, mirrored in managed
+   code. */
 #pragma once
 
 #include <stdint.h>
@@ -29,8 +30,8 @@ typedef struct {
     GriffinEmuAllocationRecord allocations[GRIFFIN_EMU_RECORD_ALLOCATIONS];
 } GriffinEmuLaunchRecord;                        /* 1864 bytes */
 
-/* Takes up to max records of the device (an ordinal of griffinEmuAddDevice), oldest first, and forgets them; returns how many. With records null: how many wait.
-   Synchronise first: work that has not run has no record. */
+/* Takes up to max records of the device (an ordinal of griffinEmuAddDevice), oldest first, and forgets them; returns how many. With
+   records null: how many wait. Synchronise first: work that has not run has no record. */
 int griffinEmuCountersTake(int device, GriffinEmuLaunchRecord* records, int max);
 
 #ifdef __cplusplus

@@ -30,7 +30,7 @@ void use_worker(Worker* worker) { current_worker = worker; }
 unsigned char* shared_arena(Worker* worker) { return reinterpret_cast<unsigned char*>(worker->shared_base); }
 
 void begin_block(Worker* worker, Launch* launch, Dim3 block_index) {
-    if (worker->cells.empty()) worker->cells.resize(SharedArenaBytes / 2);
+    if (worker->cells.empty()) worker->cells.resize(kSharedArenaBytes / 2);
     const Dim3 size = launch->info.block;
     worker->start_block(launch, block_index);
     worker->counting = launch->info.count;

@@ -34,8 +34,8 @@ bool map_poisoned(std::uint64_t address, std::uint64_t bytes) {
     if (file < 0) return false;
     for (std::uint64_t done = 0; done < bytes; done += kFileBytes) {
         void* const part = reinterpret_cast<void*>(address + done);
-        if (mmap(part, std::min(kFileBytes, bytes - done), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file, 0) == MAP_FAILED)
-            return false;
+        const std::uint64_t part_bytes = std::min(kFileBytes, bytes - done);
+        if (mmap(part, part_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, file, 0) == MAP_FAILED) return false;
     }
     return true;
 }

@@ -32,9 +32,11 @@ std::string resolve(const void* site) {
     Dl_info module{};
     if (dladdr(site, &module) == 0 || module.dli_fname == nullptr) return {};
     std::string file = module.dli_fname;
-    if (file.rfind("/proc/self/", 0) == 0) file = "/proc/" + std::to_string(getpid()) + file.substr(10);   // our descriptor, as the child names it
+    // Our own descriptor, as the child must name it.
+    if (file.rfind("/proc/self/", 0) == 0) file = "/proc/" + std::to_string(getpid()) + file.substr(10);
+    const u64 call = reinterpret_cast<u64>(site) - reinterpret_cast<u64>(module.dli_fbase) - 1;   // the site is where the call returns to
     char offset[32];
-    snprintf(offset, sizeof(offset), "0x%zx", static_cast<size_t>(static_cast<const char*>(site) - static_cast<const char*>(module.dli_fbase)) - 1);
+    snprintf(offset, sizeof(offset), "0x%llx", static_cast<unsigned long long>(call));
     std::string frames;
     if (emu::run_process({"addr2line", "-C", "-f", "-s", "-i", "-e", file, offset}, frames) != 0) return {};
     std::string innermost, function, kernel_line;

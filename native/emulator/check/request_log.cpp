@@ -140,9 +140,10 @@ void RequestLog::block_met() {
 }
 
 void RequestLog::flush(WarpLog& log) {
-    const auto key = [](const Entry& entry) { return std::make_tuple(entry.site, entry.occurrence, entry.write, entry.target, entry.lane); };
     const auto request = [](const Entry& entry) { return std::make_tuple(entry.site, entry.occurrence, entry.write, entry.target); };
-    std::sort(log.entries.begin(), log.entries.end(), [&](const Entry& a, const Entry& b) { return key(a) < key(b); });
+    std::sort(log.entries.begin(), log.entries.end(), [&](const Entry& a, const Entry& b) {
+        return std::make_tuple(request(a), a.lane) < std::make_tuple(request(b), b.lane);
+    });
     const Entry* const end = log.entries.data() + log.entries.size();
     for (const Entry* first = log.entries.data(); first != end;) {
         const Entry* last = first;
@@ -168,8 +169,8 @@ void RequestLog::count_sectors(const Entry* first, const Entry* last) {
     allocations_[first->target]->add_request_sectors(distinct, first->write);
 }
 
-// The hardware serves 128 bytes a pass: all lanes of 4-byte accesses together, half a warp of 8-byte ones, a quarter of 16-byte ones. Within each such
-// part, every further word of the same bank costs a pass; lanes that want the same word share it.
+// The hardware serves 128 bytes a pass: all lanes of 4-byte accesses together, half a warp of 8-byte ones, a quarter of 16-byte ones.
+// Within each such part, every further word of the same bank costs a pass; lanes that want the same word share it.
 void RequestLog::count_conflicts(const Entry* first, const Entry* last) {
     const u32 bytes = std::max(first->bytes, kBankBytes);
     if (bytes > 16)
@@ -206,7 +207,8 @@ void keep_record(const LaunchInfo& launch, LaunchCounts& counts) {
     record.bank_conflicts = counts.bank_conflicts;
     record.barriers = counts.barriers;
     record.matrix_multiply_adds = counts.multiply_adds;
-    std::sort(counts.allocations.begin(), counts.allocations.end(), [](const auto& a, const auto& b) { return a->allocation.address < b->allocation.address; });
+    std::sort(counts.allocations.begin(), counts.allocations.end(),
+              [](const auto& a, const auto& b) { return a->allocation.address < b->allocation.address; });
     record.allocation_count = static_cast<u32>(counts.allocations.size());
     for (u32 i = 0; i < std::min<u32>(record.allocation_count, GRIFFIN_EMU_RECORD_ALLOCATIONS); i++)
         record.allocations[i] = counts.allocations[i]->record();

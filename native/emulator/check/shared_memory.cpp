@@ -38,16 +38,19 @@ std::string Worker::shared_place(u64 offset, u64 bytes) const {
 void Worker::race(u64 offset, u64 bytes, Access kind, const char* other, u32 word, const void* site) {
     const u32 their = cell::thread_of(word);
     const std::string who = their == thread ? "another thread" : "thread " + thread_text(*this, their);
-    fault(LaunchFailed,
-                access_text("race:", kind, bytes) + shared_place(offset, bytes) + ", and a " + other + " by " + who + " with no barrier between them", site);
+    fault(kLaunchFailed,
+          access_text("race:", kind, bytes) + shared_place(offset, bytes) + ", and a " + other + " by " + who +
+              " with no barrier between them",
+          site);
 }
 
 // The first access of this block to a cell: it must lie in an array, and a read finds nothing there.
 __attribute__((noinline)) void Worker::first_touch(u64 offset, u64 bytes, Access kind, const void* site) {
     if (array_of(offset, bytes) == nullptr)
-        fault(IllegalAddress, access_text("invalid", kind, bytes) + shared_place(offset, bytes), site);
+        fault(kIllegalAddress, access_text("invalid", kind, bytes) + shared_place(offset, bytes), site);
     if (kind != Access::Write)
-        fault(LaunchFailed, access_text("uninitialised", kind, bytes) + shared_place(offset, bytes) + ": the block wrote nothing there", site);
+        fault(kLaunchFailed, access_text("uninitialised", kind, bytes) + shared_place(offset, bytes) + ": the block wrote nothing there",
+              site);
 }
 
 // Both threads are in one warp whose lanes have met in between. Within a step they all stand still.
@@ -74,8 +77,8 @@ inline u32 Worker::merged_read(u32 old, u32 mine) const {
 
 void Worker::shared_access(u64 offset, u64 bytes, Access kind, const void* site) {
     if (bytes == 0) return;
-    if (bytes > SharedArenaBytes - offset || (bytes == 1 && array_of(offset, 1) == nullptr))
-        fault(IllegalAddress, access_text("invalid", kind, bytes) + shared_place(offset, bytes), site);
+    if (bytes > kSharedArenaBytes - offset || (bytes == 1 && array_of(offset, 1) == nullptr))
+        fault(kIllegalAddress, access_text("invalid", kind, bytes) + shared_place(offset, bytes), site);
     const u32 mine = cell::word(time, thread);
     const u32 start = block_start << cell::kTimeShift;
     const u32 met = block_met << cell::kTimeShift;
@@ -86,8 +89,9 @@ void Worker::shared_access(u64 offset, u64 bytes, Access kind, const void* site)
         if (write < start)
             first_touch(offset, bytes, kind, site);
         else if (write & cell::kWritePending)
-            fault(LaunchFailed,
-                        access_text("early", kind, bytes) + shared_place(offset, bytes) + ": the asynchronous copy to it has not been waited for", site);
+            fault(kLaunchFailed,
+                  access_text("early", kind, bytes) + shared_place(offset, bytes) + ": the asynchronous copy to it has not been waited for",
+                  site);
         if (write >= met && exact && write_conflicts(write) && !(kind == Access::Atomic && (write & cell::kWriteWasAtomic)))
             race(offset, bytes, kind, "write", write, site);
         if (kind == Access::Read) {
@@ -100,10 +104,10 @@ void Worker::shared_access(u64 offset, u64 bytes, Access kind, const void* site)
 }
 
 void Worker::async_issued(u64 destination, u64 source, u32 bytes, u32 valid_bytes, const void* site) {
-    if ((source & (bytes - 1)) != 0) fault(MisalignedAddress, "misaligned source of an asynchronous copy", site);
+    if ((source & (bytes - 1)) != 0) fault(kMisalignedAddress, "misaligned source of an asynchronous copy", site);
     const u64 offset = destination - shared_base;
-    if (offset >= SharedArenaBytes)
-        fault(IllegalAddress, "the destination of an asynchronous copy is not in the block's shared memory", site);
+    if (offset >= kSharedArenaBytes)
+        fault(kIllegalAddress, "the destination of an asynchronous copy is not in the block's shared memory", site);
     if (valid_bytes != 0) access(source, valid_bytes, Access::Read, false, site);
     access(destination, bytes, Access::Write, true, site);
     for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) cells[i].write |= cell::kWritePending;

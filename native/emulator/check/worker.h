@@ -11,8 +11,8 @@ namespace check {
 
 enum class Access : u8 { Read, Write, Atomic };
 
-// Two bytes of shared memory. Each word is the time of the last write (or read) in its upper 20 bits, the thread in the next 10, and two flags.
-// A time is a count of synchronisations, so "since the barrier" is one comparison and a new block needs no clearing.
+// Two bytes of shared memory. Each word is the time of the last write (or read) in its upper 20 bits, the thread in the next 10, and two
+// flags. A time is a count of synchronisations, so "since the barrier" is one comparison and a new block needs no clearing.
 struct SharedCell {
     u32 write;
     u32 read;
@@ -68,7 +68,7 @@ struct Worker {
 
     RequestLog requests;
 
-    // One access of an instrumented kernel by the running thread. `aligned`: the instruction needs its address to be a multiple of its size.
+    // One access of an instrumented kernel by the running thread. `aligned`: its address must be a multiple of its size.
     void access(u64 address, u64 bytes, Access kind, bool aligned, const void* site);
     void count(u64 address, u64 bytes, Access kind, const void* site);
     void async_issued(u64 destination, u64 source, u32 bytes, u32 valid_bytes, const void* site);

@@ -11,7 +11,7 @@ namespace emu {
 
 namespace {
 thread_local Module* loading;
-constexpr unsigned kMostSharedStorage = check::SharedArenaBytes - 166912 - 4096;
+constexpr unsigned kMostSharedStorage = check::kSharedArenaBytes - 166912 - 4096;
 
 bool write_all(int file, const char* bytes, size_t count) {
     while (count > 0) {
@@ -83,7 +83,7 @@ std::unique_ptr<Module> Module::load(const void* image, bool checked, CUresult& 
 unsigned Module::add_shared(unsigned bytes, unsigned alignment, const char* name, const char* kernel, const char* function) {
     auto align = [alignment](unsigned offset) { return (offset + alignment - 1) / alignment * alignment; };
     unsigned offset = align(shared_storage_bytes);
-    shared_storage_bytes = offset + bytes + check::SharedGuardBytes;
+    shared_storage_bytes = offset + bytes + check::kSharedGuardBytes;
     shared_slots.push_back({offset, bytes, name});
     // The name of the tag differs from declaration to declaration: what is in front of it is the function.
     std::string owner = function;

@@ -76,7 +76,7 @@ void BlockRunner::begin(const LaunchRequest& launch, check::Launch* checks, Laun
     _block.count = launch.block.x * launch.block.y * launch.block.z;
     _block.order = nullptr;
     unsigned char* shared = check::shared_arena(_checker) + kSharedAlignment;
-    unsigned static_end = launch.shared_storage_bytes + check::SharedGuardBytes;
+    unsigned static_end = launch.shared_storage_bytes + check::kSharedGuardBytes;
     _block.static_shared = shared;
     _block.dynamic_shared = shared + (static_end + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
     install_signal_handler();
