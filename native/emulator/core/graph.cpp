@@ -128,6 +128,11 @@ CUresult forbid_legacy_work(Context& context) {
 }
 
 CUresult run_graph(Context& context, const std::vector<GraphNode>& nodes) {
+    if (!context.device.checked()) {
+        for (const GraphNode& node : nodes)
+            if (CUresult result = node.body ? node.body() : CUDA_SUCCESS; result != CUDA_SUCCESS) return result;
+        return CUDA_SUCCESS;
+    }
     std::vector<size_t> waiting_for(nodes.size()), ready;
     std::vector<std::vector<size_t>> followers(nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) {
@@ -136,7 +141,7 @@ CUresult run_graph(Context& context, const std::vector<GraphNode>& nodes) {
         if (waiting_for[i] == 0) ready.push_back(i);
     }
     while (!ready.empty()) {
-        size_t pick = context.device.checked() ? context.random.below(ready.size()) : 0;
+        size_t pick = context.random.below(ready.size());
         size_t node = ready[pick];
         ready.erase(ready.begin() + static_cast<long>(pick));
         if (nodes[node].body) {

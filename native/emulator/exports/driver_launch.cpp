@@ -107,7 +107,9 @@ CUresult launch(CUfunction function, const Geometry& geometry, CUstream handle, 
     });
 }
 
-thread_local Context* executing;
+// The library call that runs now, for faults that it finds.
+struct Executing { Context* context; const char* name; };
+thread_local Executing executing;
 
 } // namespace
 
@@ -133,16 +135,15 @@ GRIFFIN_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunctio
 
 namespace emu {
 
-CUresult enqueue(CUstream handle, const char*, std::function<void()> work) {
+CUresult enqueue(CUstream handle, const char* name, std::function<void()> work) {
     GRIFFIN_ENTER(call);
     Stream* stream = find_stream(call.context(), handle);
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
     Context* context = &call.context();
-    return submit(*stream, [context, work = std::move(work)] {
-        Context* outer = executing;
-        executing = context;
+    return submit(*stream, [context, name, work = std::move(work)] {
+        executing = {context, name};
         work();
-        executing = outer;
+        executing = {};
         return context->sticky;
     });
 }
@@ -158,7 +159,7 @@ bool current_device_is_checked() {
 }
 
 void fail_current(CUresult code, const char* text) {
-    if (executing) executing->fail(code, text);
+    if (executing.context) executing.context->fail(code, std::string(executing.name) + ": " + text);
 }
 
 } // namespace emu
