@@ -57,11 +57,17 @@ void on_signal(int number, siginfo_t* info, void* raw_context) {
 }
 
 void install_process_handler() {
-    struct sigaction action{};
-    action.sa_sigaction = &on_signal;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-    sigemptyset(&action.sa_mask);
-    for (Chained& entry : chained) sigaction(entry.number, &action, &entry.previous);
+    for (Chained& entry : chained) {
+        sigaction(entry.number, nullptr, &entry.previous);
+        // Handlers behind ours run under the conditions that they asked for: .NET dispatches exceptions of SIGFPE on the stack that
+        // failed, which an alternate stack has no room for. An exhausted stack (SIGSEGV) needs the alternate one.
+        struct sigaction action = entry.previous;
+        action.sa_sigaction = &on_signal;
+        action.sa_flags |= SA_SIGINFO;
+        action.sa_flags &= ~static_cast<int>(SA_RESETHAND);
+        if (entry.number == SIGSEGV) action.sa_flags |= SA_ONSTACK;
+        sigaction(entry.number, &action, nullptr);
+    }
 }
 
 struct AlternateStack {
