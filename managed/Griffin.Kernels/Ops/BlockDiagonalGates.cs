@@ -11,15 +11,13 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue
 {
     private static readonly int[] rowClasses = [1, 2, 4, 8, int.MaxValue];
 
-    // The emulator likes the steps without a barrier, a GPU the ones that share a sum among many threads.
+    // The emulator likes the steps without a barrier, and few of them since it compiles each; a GPU the ones that share a sum among many threads.
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("block_diagonal_gates.cu"),
         Step(1, GpuDeviceKind.Cuda),
         Step(2, GpuDeviceKind.Cuda),
         Step(4, GpuDeviceKind.Cuda),
         Step(8, GpuDeviceKind.Cuda),
         Step(1, GpuDeviceKind.Emulator),
-        Step(2, GpuDeviceKind.Emulator),
-        Step(4, GpuDeviceKind.Emulator),
         Step(8, GpuDeviceKind.Emulator),
         new KernelVariant<Shape>("mma", q => new("gates_mma<3>", 256) { Vector = q.Vector, TileRows = 64, TileColumns = 64 })
         {
