@@ -44,7 +44,10 @@ internal static class GoldenModel
     }
 
     /// <summary>The model's config.json.</summary>
-    public static string Config(int keysVisible = Window + 1) => JsonSerializer.Serialize(new Dictionary<string, object>
+    public static string Config(int keysVisible = Window + 1) => Config(Blocks, Window, keysVisible);
+
+    /// <summary>The config.json of a model with the same sizes and other blocks; a null window is global attention.</summary>
+    public static string Config(string[] blocks, int? window, int? keysVisible) => JsonSerializer.Serialize(new Dictionary<string, object?>
     {
         ["architectures"] = new[] { "RecurrentGemmaForCausalLM" },
         ["model_type"] = "recurrent_gemma",
@@ -52,18 +55,18 @@ internal static class GoldenModel
         ["hidden_size"] = Width,
         ["intermediate_size"] = 2 * Expanded,
         ["lru_width"] = RnnWidth,
-        ["num_hidden_layers"] = Blocks.Length,
+        ["num_hidden_layers"] = blocks.Length,
         ["num_attention_heads"] = Heads,
         ["num_key_value_heads"] = 1,
         ["head_dim"] = HeadDim,
-        ["attention_window_size"] = Window,
+        ["attention_window_size"] = window,
         ["keys_visible"] = keysVisible,
         ["conv1d_width"] = 4,
         ["logits_soft_cap"] = SoftCap,
         ["rms_norm_eps"] = 1e-6,
         ["rope_theta"] = 10000.0,
         ["partial_rotary_factor"] = 0.5,
-        ["block_types"] = new[] { "recurrent", "recurrent", "attention" },
+        ["block_types"] = blocks,
         ["embeddings_scale_by_sqrt_dim"] = true,
         ["bos_token_id"] = 2,
         ["eos_token_id"] = 1,

@@ -1,0 +1,132 @@
+using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.References;
+
+namespace Griffin.Kernels.Tests.Models;
+
+/// <summary>The golden model of the specification on the device: logits, states and decode steps, both window rules.</summary>
+[TestFixture]
+public sealed class GoldenModelTests
+{
+    private const double Tolerance = 1e-4;
+    private const double Bf16Tolerance = 0.1;
+
+    [Test]
+    public void Prefill_matches_the_published_logits_and_the_reference([Values] bool windowRule, [Values] bool batchInvariant)
+    {
+        using var run = Open(ElementType.Float32, windowRule, batchInvariant);
+        using var first = run.Session.States.Rent();
+        using var second = run.Session.States.Rent();
+        var logits = run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions);
+        Close.Absolute(logits, Reference(windowRule), Tolerance, "logits");
+
+        var totals = windowRule ? GoldenNumbers.TotalsWindowRule : GoldenNumbers.Totals;
+        Assert.That(logits.Sum(l => (double)l), Is.EqualTo(totals.Sum).Within(Tolerance * 20));
+        Assert.That(logits.Sum(l => (double)l * l), Is.EqualTo(totals.Squares).Within(Tolerance * 200));
+        if (windowRule)
+        {
+            Close.Absolute(Row(logits, 9), GoldenNumbers.LastLogitsWindowRule, Tolerance);
+        }
+        else
+        {
+            foreach (var (row, token, expected) in GoldenNumbers.Logits)
+                Close.Absolute(Row(logits, (row * 10) + token), expected, Tolerance, $"row {row}, token {token}");
+        }
+    }
+
+    [Test]
+    public void States_after_the_prefill_match()
+    {
+        using var run = Open(ElementType.Float32);
+        using var first = run.Session.States.Rent();
+        using var second = run.Session.States.Rent();
+        run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions);
+
+        Close.Absolute([.. run.Hidden(first, 0)[..2], .. run.Hidden(second, 0)[..2]], GoldenNumbers.HiddenAfterPrefill, Tolerance, "recurrent state");
+        float[] tails = [.. run.ConvTail(first, 0), .. run.ConvTail(second, 0)];
+        Assert.That(Norm(tails), Is.EqualTo(GoldenNumbers.ConvStateNorm).Within(Tolerance));
+        var keys = new List<float>();
+        var values = new List<float>();
+        foreach (var (state, row) in new[] { (first, 0), (second, 1) })
+        {
+            for (var position = state.NextPosition - 3; position < state.NextPosition; position++)
+            {
+                var key = run.Key(state, 2, position);
+                Assert.That(key[0], Is.EqualTo(GoldenNumbers.KeysBySlot[row][position % 3]).Within(Tolerance), $"row {row}, position {position}");
+                keys.AddRange(key);
+                values.AddRange(run.Value(state, 2, position));
+            }
+        }
+
+        Assert.That(Norm(keys), Is.EqualTo(GoldenNumbers.KeyNorm).Within(Tolerance));
+        Assert.That(Norm(values), Is.EqualTo(GoldenNumbers.ValueNorm).Within(Tolerance));
+    }
+
+    [Test]
+    public void Decode_steps_match_the_published_numbers([Values] bool batchInvariant)
+    {
+        using var run = Open(ElementType.Float32, batchInvariant: batchInvariant);
+        using var first = run.Session.States.Rent();
+        using var second = run.Session.States.Rent();
+        run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions);
+        for (var step = 0; step < GoldenModel.DecodeTokens.Length; step++)
+        {
+            var tokens = GoldenModel.DecodeTokens[step];
+            var logits = run.ForwardRows([first, second], [[tokens[0]], [tokens[1]]]);
+            for (var row = 0; row < 2; row++)
+            {
+                var (sum, start) = GoldenNumbers.Decode[step][row];
+                Close.Absolute(Row(logits, row)[..3], start, Tolerance, $"step {step}, row {row}");
+                Assert.That(Row(logits, row).Sum(l => (double)l), Is.EqualTo(sum).Within(Tolerance * 11), $"step {step}, row {row}");
+            }
+        }
+
+        Close.Absolute(run.Hidden(first, 0)[..4], GoldenNumbers.HiddenAfterDecode, Tolerance, "recurrent state");
+    }
+
+    [Test]
+    public void Bfloat16_stays_near([Values] bool batchInvariant)
+    {
+        using var run = Open(ElementType.BFloat16, batchInvariant: batchInvariant);
+        using var first = run.Session.States.Rent();
+        using var second = run.Session.States.Rent();
+        Close.Absolute(run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions), Reference(windowRule: false), Bf16Tolerance, "logits");
+    }
+
+    [Test]
+    public void Native_names_load_to_the_same_bits()
+    {
+        using var run = Open(ElementType.Float32);
+        using var native = ModelRun.FromFolder(TestDevices.Checked, folder => GoldenModel.Write(folder, native: true), ElementType.Float32);
+        Close.Exact(native.Forward(GoldenModel.Tokens[0]), run.Forward(GoldenModel.Tokens[0]));
+    }
+
+    [Test]
+    public void Shuffled_schedules_give_the_same_bits()
+    {
+        using var run = Open(ElementType.Float32);
+        var expected = run.Forward(GoldenModel.Tokens[0]);
+        foreach (var seed in TestDevices.Seeds)
+        {
+            using var device = TestDevices.OpenChecked(seed);
+            using var shuffled = ModelRun.FromFolder(device, folder => GoldenModel.Write(folder), ElementType.Float32);
+            Close.Exact(shuffled.Forward(GoldenModel.Tokens[0]), expected, $"seed {seed}");
+        }
+    }
+
+    private static ModelRun Open(ElementType precision, bool windowRule = false, bool batchInvariant = false) => ModelRun.FromFolder(
+        TestDevices.Checked, folder => GoldenModel.Write(folder, GoldenModel.Window + (windowRule ? 0 : 1)), precision, batchInvariant);
+
+    private static double[] Reference(bool windowRule)
+    {
+        var reference = new GriffinReference(GoldenModel.Reference(GoldenModel.Window + (windowRule ? 0 : 1)));
+        return
+        [
+            .. Enumerable.Range(0, 2).SelectMany(row =>
+                reference.Forward(GoldenModel.Tokens[row], GoldenModel.Positions[row], reference.NewState()).SelectMany(l => l)),
+        ];
+    }
+
+    private static float[] Row(float[] logits, int row) => logits[(row * GoldenModel.Vocabulary)..((row + 1) * GoldenModel.Vocabulary)];
+
+    private static double Norm(IEnumerable<float> values) => Math.Sqrt(values.Sum(x => (double)x * x));
+}
