@@ -22,7 +22,7 @@ internal static class TestDevices
         get
         {
             lock (gate)
-                return sharedChecked ??= OpenChecked();
+                return Usable(ref sharedChecked, () => OpenChecked());
         }
     }
 
@@ -32,7 +32,7 @@ internal static class TestDevices
         get
         {
             lock (gate)
-                return sharedPlain ??= OpenPlain();
+                return Usable(ref sharedPlain, OpenPlain);
         }
     }
 
@@ -73,6 +73,22 @@ internal static class TestDevices
     {
         if (IsEmulator)
             Assert.Ignore(reason);
+    }
+
+    // A device that a failing kernel took down must not fail the tests after it.
+    private static GpuDevice Usable(ref GpuDevice? shared, Func<GpuDevice> open)
+    {
+        try
+        {
+            shared?.Synchronize();
+        }
+        catch (GpuException)
+        {
+            shared!.Dispose();
+            shared = null;
+        }
+
+        return shared ??= open();
     }
 
     /// <summary>Closes the shared devices; the next test that asks gets new ones.</summary>
