@@ -36,7 +36,6 @@ public sealed partial class GriffinSession
 
     private void CheckStates(ReadOnlySpan<DecodeState> states)
     {
-        if (states.IsEmpty) throw new ArgumentException("A call needs at least one state.", nameof(states));
         for (int i = 0; i < states.Length; i++)
         {
             ArgumentNullException.ThrowIfNull(states[i]);

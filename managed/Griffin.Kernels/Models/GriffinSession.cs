@@ -107,6 +107,7 @@ public sealed partial class GriffinSession : IDisposable
     /// <exception cref="ArgumentException">Too many rows, a state twice, or settings out of range.</exception>
     public BatchDecoder CreateDecoder(ReadOnlySpan<DecodeState> states, ReadOnlySpan<SamplerSettings> settings)
     {
+        if (states.IsEmpty) throw new ArgumentException("A decoder needs at least one state.", nameof(states));
         if (settings.Length != states.Length) throw new ArgumentException($"{states.Length} states need as many sampler settings, not {settings.Length}.", nameof(settings));
         CheckStates(states);
         if (!_decodeGraphs.TryGetValue(states.Length, out DecodeGraph? graph))
