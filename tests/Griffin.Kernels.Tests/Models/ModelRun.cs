@@ -1,4 +1,5 @@
 using Griffin.Kernels.Models;
+using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Tests.Models;
@@ -54,6 +55,33 @@ internal sealed class ModelRun : IDisposable
         int[] flat = positions is null ? [] : [.. positions.SelectMany(row => row)];
         Session.Forward(states, starts, [.. rows.SelectMany(row => row)], flat, LogitsSelection.All, logits);
         return logits;
+    }
+
+    /// <summary>Tokens drawn after each prompt, all of them in one decoder, on fresh states.</summary>
+    public int[][] Draw(int[][] prompts, SamplerSettings settings, int count)
+    {
+        var states = prompts.Select(_ => Session.States.Rent()).ToArray();
+        try
+        {
+            ForwardRows(states, [.. prompts.Select(prompt => prompt[..^1])]);
+            var drawn = prompts.Select(_ => new int[count]).ToArray();
+            using var decoder = Session.CreateDecoder(states, [.. states.Select(_ => settings)]);
+            for (var row = 0; row < prompts.Length; row++)
+                decoder.Feed(row, prompts[row][^1]);
+            for (var step = 0; step < count; step++)
+            {
+                var tokens = decoder.Step();
+                for (var row = 0; row < prompts.Length; row++)
+                    drawn[row][step] = tokens[row];
+            }
+
+            return drawn;
+        }
+        finally
+        {
+            foreach (var state in states)
+                state.Dispose();
+        }
     }
 
     /// <summary>Recurrent state of a layer.</summary>
