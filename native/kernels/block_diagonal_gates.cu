@@ -10,7 +10,8 @@
 //                             8·VEC and (256) with SLICES 32; VEC elements make 16 bytes.
 //              gates_general  grid (ceil(rows / 4), 2·blocks · ceil(b / 64)), block (64).
 // Aliasing     none.
-// Determinism  every output is one sum in an order that depends on b and the kernel alone, whatever the number of rows.
+// Determinism  every output is one sum in an order that depends on b and the kernel alone, whatever the number of rows; where results
+//              must not depend on that number, gates_mma serves all of them where it fits, else gates_general.
 // Error        f32 accumulation, one rounding: one ulp of T plus b · 2^-23 · sum |z · w|.
 // Traffic      least: z once, the weights and biases once, gates once. gates_mma requests z ceil(b / 64) times and the weights
 //              ceil(rows / 64) times; gates_step z 2·b / VEC times (a broadcast within a warp) and the weights ceil(rows / BATCH) times;

@@ -9,7 +9,8 @@
 //              matmul_general  grid (ceil(rows / 64), ceil(columns / 64)), block (256): 4 x 4 outputs a thread.
 // Aliasing     none.
 // Determinism  every output is one sum in an order that depends on k alone: a row's bits do not depend on the other rows, on their
-//              number, or (matmul_mma) on the tile shape. The three kernels differ from each other in that order.
+//              number, or (matmul_mma) on the tile shape. The three kernels differ from each other in that order: where results must
+//              not depend on the number of rows, matmul_mma serves all of them where it fits, else matmul_general.
 // Error        f32 accumulation, one rounding: one ulp of Out plus k · 2^-23 · sum |x · w|.
 // Traffic      least: each operand once. matmul_mma requests x ceil(columns / BN) and w ceil(rows / BM) times; matmul_skinny x
 //              ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
