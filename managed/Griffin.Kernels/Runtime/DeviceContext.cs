@@ -70,7 +70,8 @@ internal sealed class DeviceContext
     [DoesNotReturn]
     public void Fail(CudaResult result, string call, string? detail = null)
     {
-        string message = $"{call} failed: {Driver.GetErrorName(result) ?? "error"} ({(int)result}){Described(result)}{(string.IsNullOrWhiteSpace(detail) ? "" : $": {detail.Trim()}")}";
+        string message = $"{call} failed: {Named(result)}{Described(result)}";
+        if (!string.IsNullOrWhiteSpace(detail)) message += $": {detail.Trim()}";
         string? fault = Provider.Emulator?.LastFault();
         if (!string.IsNullOrEmpty(fault)) message += $": {fault}";
         if (IsSticky(result))
@@ -86,7 +87,7 @@ internal sealed class DeviceContext
     public void RecordReleaseError(CudaResult result, string call)
     {
         if (result is CudaResult.Success or CudaResult.Deinitialized || _lost is not null || IsSticky(result)) return;
-        Interlocked.CompareExchange(ref _releaseError, $"an earlier {call} failed: {Driver.GetErrorName(result) ?? "error"} ({(int)result})", null);
+        Interlocked.CompareExchange(ref _releaseError, $"an earlier {call} failed: {Named(result)}", null);
     }
 
     /// <summary>Throws the error that a release left behind, once.</summary>
@@ -96,10 +97,12 @@ internal sealed class DeviceContext
         if (error is not null) throw new GpuException(CudaResult.Unknown, "release", error);
     }
 
+    private string Named(CudaResult result) => $"{Driver.GetErrorName(result) ?? "error"} ({(int)result})";
+
     private string Described(CudaResult result) => Driver.GetErrorString(result) is { Length: > 0 } text ? $", {text}" : "";
 
-    private static bool IsSticky(CudaResult result) => result is CudaResult.IllegalAddress or CudaResult.LaunchTimeout or CudaResult.ContextIsDestroyed
-        or CudaResult.Assert or CudaResult.HardwareStackError or CudaResult.IllegalInstruction or CudaResult.MisalignedAddress
+    private static bool IsSticky(CudaResult result) => result is CudaResult.IllegalAddress or CudaResult.LaunchTimeout
+        or CudaResult.ContextIsDestroyed or CudaResult.Assert or CudaResult.HardwareStackError or CudaResult.IllegalInstruction or CudaResult.MisalignedAddress
         or CudaResult.InvalidAddressSpace or CudaResult.InvalidProgramCounter or CudaResult.LaunchFailed
         or CudaResult.EccUncorrectable or CudaResult.NvlinkUncorrectable;
 }

@@ -72,7 +72,11 @@ public sealed partial class GpuDevice
         int count = 0;
         if (result == CudaResult.Success) result = driver.DeviceGetCount(out count);
         if (result is CudaResult.NoDevice or CudaResult.StubLibrary || (result == CudaResult.Success && count == 0))
-            return (null, result == CudaResult.StubLibrary ? "only the toolkit's stub of the CUDA driver was found" : "the CUDA driver reports no device");
+        {
+            return (null, result == CudaResult.StubLibrary
+                ? "only the toolkit's stub of the CUDA driver was found"
+                : "the CUDA driver reports no device");
+        }
         if (result != CudaResult.Success)
             throw new DeviceUnavailableException($"the CUDA driver does not start: {driver.GetErrorName(result) ?? "error"} ({(int)result})", trace);
         return (driver, null);
@@ -86,7 +90,8 @@ public sealed partial class GpuDevice
         RefuseOld(driver, ordinal, where, trace);
         driver.DriverGetVersion(out int version);
         Nvrtc nvrtc = LibrarySearch.TryOpenNvrtc(trace, version)
-            ?? throw new DeviceUnavailableException($"{where} cannot be used: NVRTC was not found ({string.Join(", ", LibraryPlaces.NvrtcNames(version / 1000))}); install it, or name its folder in GRIFFIN_LIBRARY_PATH", trace);
+            ?? throw new DeviceUnavailableException($"{where} cannot be used: NVRTC was not found "
+                + $"({string.Join(", ", LibraryPlaces.NvrtcNames(version / 1000))}); install it, or name its folder in GRIFFIN_LIBRARY_PATH", trace);
         GpuProvider provider = new("nvidia", driver, nvrtc, LibrarySearch.TryOpenBlas(trace, version), trace);
         return FromProvider(provider, ordinal, where, false, options);
     }
@@ -109,17 +114,20 @@ public sealed partial class GpuDevice
         lock (emulatorLock)
         {
             return emulator ??= LibrarySearch.TryOpenEmulator(trace)
-                ?? throw new DeviceUnavailableException($"the emulator was not found ({LibraryPlaces.EmulatorNames[0]} beside the program); it is built with CMake and a C++ compiler", trace);
+                ?? throw new DeviceUnavailableException(
+                    $"the emulator was not found ({LibraryPlaces.EmulatorNames[0]} beside the program); it is built with CMake and a C++ compiler", trace);
         }
     }
 
     private static GpuDevice FromProvider(GpuProvider provider, int ordinal, string where, bool isChecked, GpuDeviceOptions options, bool counts = false)
     {
         CudaDriver driver = provider.Driver;
-        if (driver.DeviceGet(out int device, ordinal) != CudaResult.Success) throw new DeviceUnavailableException($"there is no device {ordinal} behind {provider.Name}", provider.Trace);
+        if (driver.DeviceGet(out int device, ordinal) != CudaResult.Success)
+            throw new DeviceUnavailableException($"there is no device {ordinal} behind {provider.Name}", provider.Trace);
         RefuseOld(driver, ordinal, where, provider.Trace);
         CudaResult result = driver.DevicePrimaryCtxRetain(out nint context, device);
-        if (result != CudaResult.Success) throw new DeviceUnavailableException($"{where} gives no context: {driver.GetErrorName(result) ?? "error"} ({(int)result})", provider.Trace);
+        if (result != CudaResult.Success)
+            throw new DeviceUnavailableException($"{where} gives no context: {driver.GetErrorName(result) ?? "error"} ({(int)result})", provider.Trace);
         return new(provider, new DeviceContext(provider, context), device, where, ownsContext: true, isChecked, options, counts ? ordinal : null);
     }
 

@@ -25,7 +25,9 @@ public sealed partial class GpuDevice : IDisposable
             Limits = DeviceLimits.Query(context, device);
             Name = name;
             Description = Describe(where);
-            Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, isChecked || countingOrdinal is not null ? ["--griffin-checked"] : []);
+            // The emulator builds kernels that report their accesses under this option; NVIDIA's compiler never sees it.
+            bool instrumented = isChecked || countingOrdinal is not null;
+            Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, instrumented ? ["--griffin-checked"] : []);
         }
         catch
         {
@@ -177,6 +179,7 @@ public sealed partial class GpuDevice : IDisposable
         string capability = $"{ComputeCapability.Major}.{ComputeCapability.Minor}";
         return Kind == GpuDeviceKind.Emulator
             ? $"{where}: CPU emulation of a compute capability {capability} device{(IsChecked ? ", checked" : "")}"
-            : $"{where}: {Name}, compute capability {capability}, {Limits.MemoryBytes >> 20} MiB, cuBLAS {(HasBlas ? "found" : "not found")}";
+            : $"{where}: {Name}, compute capability {capability}, {Limits.MemoryBytes >> 20} MiB, "
+                + $"cuBLAS {(HasBlas ? "found" : "not found")}";
     }
 }

@@ -181,7 +181,8 @@ public sealed partial class GpuStream : IDisposable
     [DoesNotReturn]
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void FailLaunch(CudaResult result, KernelSpec spec, Dim3 grid, Dim3 block, int dynamicSharedBytes) =>
-        _context.Fail(result, "cuLaunchKernel", $"{spec.NameExpression} with grid ({grid.X}, {grid.Y}, {grid.Z}), block ({block.X}, {block.Y}, {block.Z}), {dynamicSharedBytes} bytes of dynamic shared memory");
+        _context.Fail(result, "cuLaunchKernel", $"{spec.NameExpression} with grid ({grid.X}, {grid.Y}, {grid.Z}), "
+            + $"block ({block.X}, {block.Y}, {block.Z}), {dynamicSharedBytes} bytes of dynamic shared memory");
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void RefuseLaunch<TParams>(GpuKernel<TParams> kernel) where TParams : unmanaged

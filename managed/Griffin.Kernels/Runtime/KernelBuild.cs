@@ -57,14 +57,16 @@ internal sealed class KernelBuild
     public CompiledKernel Compile()
     {
         if (_nvrtc.Identity.Length == 0)
-            throw new KernelCompilationException(Spec, Options, "", "no C++ compiler was found; the emulator needs g++ or clang++ on the PATH (or named by CXX)");
+            throw new KernelCompilationException(Spec, Options, "",
+                "no C++ compiler was found; the emulator needs g++ or clang++ on the PATH (or named by GRIFFIN_CXX)");
         Check(_nvrtc.CreateProgram(out nint program, Spec.Source.Text, Spec.Source.Name, _headers), "nvrtcCreateProgram");
         try
         {
             Check(_nvrtc.AddNameExpression(program, Spec.NameExpression), "nvrtcAddNameExpression");
             int status = _nvrtc.CompileProgram(program, Options);
             if (_nvrtc.GetProgramLog(program, out string log) != 0) log = "";
-            if (status != 0) throw new KernelCompilationException(Spec, Options, log, status == CompilationError ? "the compiler refused it" : _nvrtc.GetErrorString(status));
+            if (status != 0)
+                throw new KernelCompilationException(Spec, Options, log, status == CompilationError ? "the compiler refused it" : _nvrtc.GetErrorString(status));
             Check(_nvrtc.GetLoweredName(program, Spec.NameExpression, out string name), "nvrtcGetLoweredName", log);
             byte[] image;
             if (IsPtx) Check(_nvrtc.GetPtx(program, out image), "nvrtcGetPTX", log);

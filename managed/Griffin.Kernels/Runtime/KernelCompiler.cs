@@ -127,7 +127,10 @@ public sealed partial class KernelCompiler
         _context.MakeCurrent();
         CudaResult result = driver.ModuleLoadData(out nint module, compiled.Image.Span, out string log);
         if (result == CudaResult.UnsupportedPtxVersion)
-            _context.Fail(result, "cuModuleLoadDataEx", $"the driver is too old for this NVRTC's PTX; update the driver, or use the NVRTC of an older CUDA. {log}");
+        {
+            _context.Fail(result, "cuModuleLoadDataEx",
+                $"the driver is too old for this NVRTC's PTX; update the driver, or use the NVRTC of an older CUDA. {log}");
+        }
         if (result != CudaResult.Success) _context.Fail(result, "cuModuleLoadDataEx", $"{compiled.Spec.NameExpression}: {log}");
         ModuleHandle handle = new(_context, _contextHandle, module);
         try

@@ -164,6 +164,21 @@ public sealed class KernelCacheTests
     }
 
     [Test]
+    public async Task AnImageThatTheDriverRefusesIsCompiledAnew()
+    {
+        TestDevices.RequireEmulator();
+        using TempFolder folder = new();
+        ListLogger logger = new();
+        using GpuDevice device = GpuDevice.Open("emulator", new() { CacheFolder = folder.Path, Logger = logger });
+        KernelBuild build = new(device.Provider.Nvrtc, TestKernels.Affine, device.Compiler.Architecture, []);
+        new KernelCache(folder.Path, logger).Write(build.Key, new(TestKernels.Affine, "affine", new byte[100], IsPtx: false, "", FromCache: false));
+        CompiledKernel compiled = await device.Compiler.Request(TestKernels.Affine).ConfigureAwait(false);
+        Assert.That(compiled.FromCache, Is.False);
+        Assert.That(logger.Warnings, Has.Count.EqualTo(1));
+        Assert.That(logger.Warnings[0], Does.Contain("affine").And.Contain("compiled anew"));
+    }
+
+    [Test]
     public async Task ASourceThatMayReadTheDiskIsNotCached()
     {
         using TempFolder folder = new();
