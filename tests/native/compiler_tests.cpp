@@ -85,7 +85,8 @@ TEST_CASE("there are no toolkit or standard headers") {
 TEST_CASE("definitions count, options for the GPU's code generator pass, unknown options are refused") {
     std::string log;
     const std::string source = "__global__ void k(float* x) { x[0] = VALUE + OTHER; static_assert(__CUDA_ARCH__ == 860); }";
-    CHECK(compile_with(source, {"--std=c++17", "--fmad=false", "-DVALUE=3", "--define-macro=OTHER=4", "--gpu-architecture=sm_86", "-I/somewhere"}, {"k"}, log) == 0);
+    CHECK(compile_with(source, {"--std=c++17", "--fmad=false", "-DVALUE=3", "--define-macro=OTHER=4", "--gpu-architecture=sm_86", "-I/here"},
+                       {"k"}, log) == 0);
     CHECK(compile_with(source, {"-DVALUE=3", "--gpu-architecture=sm_86"}, {"k"}, log) == 6);
     CHECK(compile_with(source, {"--no-such-option"}, {"k"}, log) == 5);
     CHECK_CONTAINS(log, "--no-such-option");
@@ -153,8 +154,8 @@ TEST_CASE("static shared memory over 48 KB is refused when the module is loaded"
     Device device;
     std::string log;
     std::vector<std::string> lowered;
-    std::string image = compile(device, "__global__ void k(float* x) { __shared__ float a[12289]; a[threadIdx.x] = 1; __syncthreads(); x[0] = a[0]; }",
-                                {"k"}, log, lowered);
+    const char* source = "__global__ void k(float* x) { __shared__ float a[12289]; a[threadIdx.x] = 1; __syncthreads(); x[0] = a[0]; }";
+    std::string image = compile(device, source, {"k"}, log, lowered);
     CUmodule module = nullptr;
     CHECK_RESULT(200, cuModuleLoadData(&module, image.data()));
     CHECK_CONTAINS(last_fault(), "49156 bytes");

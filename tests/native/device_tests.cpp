@@ -135,14 +135,17 @@ TEST_CASE("blocks of a cooperative launch run at the same time") {
 
 TEST_CASE("an access to unmapped memory, exhausted local memory, a division by zero and a trap end the launch, not the process") {
     struct Planted { const char* kernel; CUresult error; const char* text; };
-    const Planted all[] = {{"wild", 700, "illegal access"}, {"deep", 719, "local memory"}, {"divide", 719, "division by zero"}, {"stop", 715, "trap"}};
+    const Planted all[] = {{"wild", 700, "illegal access"}, {"deep", 719, "local memory"}, {"divide", 719, "division by zero"},
+                           {"stop", 715, "trap"}};
     for (const Planted& planted : all) {
         Device device;
         Kernel kernel(device, kSource, planted.kernel);
         Buffer<int> x(std::vector<int>(1, 7));
         long long far = -(1ll << 42);
         int zero = 0, count = 60000;
-        void* parameters[] = {&x.address, planted.kernel[0] == 'w' ? static_cast<void*>(&far) : planted.kernel[1] == 'e' ? static_cast<void*>(&count) : &zero};
+        const std::string name = planted.kernel;
+        void* second = name == "wild" ? static_cast<void*>(&far) : name == "deep" ? static_cast<void*>(&count) : &zero;
+        void* parameters[] = {&x.address, second};
         CUresult result = cuLaunchKernel(kernel.function, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr);
         CHECK_RESULT(planted.error, result);
         CHECK_CONTAINS(last_fault(), planted.text);

@@ -51,16 +51,14 @@ std::string describe(const HostCompiler& compiler) {
     std::string architecture = "native";
     for (const char* key : {"\"-march=", "-march=", "\"-target-cpu\" \""}) {
         size_t at = driver.find(key);
-        while (at != std::string::npos && driver.compare(at + std::string(key).size(), 6, "native") == 0) at = driver.find(key, at + 1);
+        while (at != std::string::npos && driver.compare(at + std::string(key).size(), 6, "native") == 0)
+            at = driver.find(key, at + 1);
         if (at == std::string::npos) continue;
         at += std::string(key).size();
         architecture = driver.substr(at, driver.find_first_of("\" \n", at) - at);
         break;
     }
-    std::string flags;
-    for (const auto* list : {&kFlags, &kCheckedFlags, &kCheckedLinkFlags})
-        for (const std::string& flag : *list) flags += flag + " ";
-    return version.substr(0, version.find('\n')) + " -march=" + architecture + " target:" + digest(driver) + " shim:" + digest(shim_text() + flags);
+    return version.substr(0, version.find('\n')) + " -march=" + architecture + " target:" + digest(driver) + " shim:" + translation_digest();
 }
 
 } // namespace

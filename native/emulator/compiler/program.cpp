@@ -81,17 +81,17 @@ bool starts_with(const std::string& text, const char* prefix) { return text.rfin
 
 // NVRTC's options: those that change meaning are honoured, those for the GPU's code generator are accepted, others are refused.
 bool parse_options(const std::vector<std::string>& arguments, Options& options, std::string& log) {
-    static const char* const kAccepted[] = {"--std=", "-std=", "--fmad=", "-fmad=", "--ftz=", "-ftz=", "--prec-sqrt=", "-prec-sqrt=", "--prec-div=",
-                                            "-prec-div=", "--use_fast_math", "-use_fast_math", "--ptxas-options=", "--maxrregcount=", "-maxrregcount=",
-                                            "--generate-line-info", "-lineinfo", "--device-debug", "-G", "--restrict", "-restrict", "--device-as-default-execution-space",
-                                            "-default-device", "--include-path=", "-I", "--disable-warnings", "-w", "--extra-device-vectorization",
-                                            "--diag-suppress=", "--split-compile=", "-dopt=", "--dopt=", "--minimal", "-minimal", "--no-source-include",
-                                            "--relocatable-device-code=false", "-rdc=false"};
+    static const char* const kAccepted[] = {
+        "--std=", "-std=", "--fmad=", "-fmad=", "--ftz=", "-ftz=", "--prec-sqrt=", "-prec-sqrt=", "--prec-div=", "-prec-div=", "--use_fast_math",
+        "-use_fast_math", "--ptxas-options=", "--maxrregcount=", "-maxrregcount=", "--generate-line-info", "-lineinfo", "--device-debug", "-G",
+        "--restrict", "-restrict", "--device-as-default-execution-space", "-default-device", "--include-path=", "-I", "--disable-warnings", "-w",
+        "--extra-device-vectorization", "--diag-suppress=", "--split-compile=", "-dopt=", "--dopt=", "--minimal", "-minimal",
+        "--no-source-include", "--relocatable-device-code=false", "-rdc=false"};
     for (size_t i = 0; i < arguments.size(); ++i) {
         const std::string& argument = arguments[i];
         if (argument == "--griffin-checked") options.checked = true;
-        else if (starts_with(argument, "--gpu-architecture=") || starts_with(argument, "-arch=") || starts_with(argument, "--gpu-architecture ")) {
-            const std::string value = argument.substr(argument.find_first_of("= ") + 1);
+        else if (starts_with(argument, "--gpu-architecture=") || starts_with(argument, "-arch=")) {
+            const std::string value = argument.substr(argument.find('=') + 1);
             options.architecture = atoi(value.c_str() + value.find('_') + 1);
             if (options.architecture < 50) {
                 log = "nvrtc: error: invalid value for --gpu-architecture (-arch): " + value + "\n";
@@ -146,16 +146,18 @@ public:
             if (kernel.name == name && kernel.has_bounds) bounds = scope + "emu_bounds_" + name + arguments + "::threads";
         std::string function = scope + name + arguments;
         // Line markers put errors in a name expression where the reader can tell what they are about.
-        _entries += "\n# 1 " + quote("name expression " + expression) + "\n    {" + quote(lowered) + ", " + quote(expression) + ", " + quote(name) + ", &emu::Kernel<&" + function +
-                    ">::run, emu::Kernel<&" + function + ">::parameters, emu::Kernel<&" + function + ">::parameter_count, " + bounds + "},";
+        const std::string kernel = "emu::Kernel<&" + function + ">::";
+        _entries += "\n# 1 " + quote("name expression " + expression) + "\n    {" + quote(lowered) + ", " + quote(expression) + ", " + quote(name) +
+                    ", &" + kernel + "run, " + kernel + "parameters, " + kernel + "parameter_count, " + bounds + "},";
         ++_count;
     }
 
     std::string text() const {
         std::string table = _count ? "static const EmuKernelEntry griffin_emu_kernels[] = {" + _entries + "\n};\n"
                                    : "static const EmuKernelEntry* const griffin_emu_kernels = nullptr;\n";
-        return "\n# 1 \"griffin_emulator/registry\"\n" + table + "extern \"C\" __attribute__((visibility(\"default\"))) const EmuModuleTable griffin_emu_module = {" +
-               "GRIFFIN_EMULATOR_ABI, " + std::to_string(_count) + ", griffin_emu_kernels, &emu_abi_identity};\n";
+        return "\n# 1 \"griffin_emulator/registry\"\n" + table +
+               "extern \"C\" __attribute__((visibility(\"default\"))) const EmuModuleTable griffin_emu_module = {GRIFFIN_EMULATOR_ABI, " +
+               std::to_string(_count) + ", griffin_emu_kernels, &emu_abi_identity};\n";
     }
 
 private:
@@ -208,7 +210,8 @@ nvrtcResult Program::compile(const std::vector<std::string>& arguments) {
         log = std::string("the program could not be written for the compiler: ") + strerror(errno) + "\n";
         return NVRTC_ERROR_BUILTIN_OPERATION_FAILURE;
     }
-    int status = run_process(compile_command(compiler, options.checked, options.definitions, folder.path(), source_file, library_file), log);
+    const auto command = compile_command(compiler, options.checked, options.definitions, folder.path(), source_file, library_file);
+    int status = run_process(command, log);
     // Headers that were not given an own name in the messages lie in the private folder.
     for (size_t at; (at = log.find(folder.path() + "/")) != std::string::npos;) log.erase(at, folder.path().size() + 1);
     std::string library;

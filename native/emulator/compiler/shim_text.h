@@ -7,4 +7,7 @@ namespace emu {
 
 const std::string& shim_text();
 
+// Of the shim and of the code that rewrites and compiles kernels.
+const char* translation_digest();
+
 } // namespace emu

@@ -190,7 +190,8 @@ private:
         const std::string head = _masked.substr(start, at - start);
         // A literal is masked: look for extern in the masked text and for "C" behind it in the source.
         size_t linkage = find_word(head, "extern", 0);
-        bool extern_c = linkage != std::string::npos && trim(_source.substr(start + linkage + 6, at - start - linkage - 6)).rfind("\"C\"", 0) == 0;
+        bool extern_c = linkage != std::string::npos &&
+                        trim(_source.substr(start + linkage + 6, at - start - linkage - 6)).rfind("\"C\"", 0) == 0;
         auto known = std::find_if(_kernels.begin(), _kernels.end(), [&](const KernelDeclaration& k) { return k.name == name; });
         if (known != _kernels.end()) {
             known->extern_c |= extern_c;
@@ -206,7 +207,8 @@ private:
         std::replace(parameters.begin(), parameters.end(), '\n', ' ');
         std::string flat = bounds;
         std::replace(flat.begin(), flat.end(), '\n', ' ');
-        _edits.push_back({start, start, parameters + " struct emu_bounds_" + name + " { static constexpr unsigned threads = ::emu::first_bound(" + flat + "); }; "});
+        _edits.push_back({start, start, parameters + " struct emu_bounds_" + name +
+                                            " { static constexpr unsigned threads = ::emu::first_bound(" + flat + "); }; "});
     }
 
     std::string enclosing_kernel(size_t at) const {
@@ -227,7 +229,8 @@ private:
             bool is_extern = take_word(declaration, "extern", false, nullptr);
             take_word(declaration, "static", false, nullptr);
             std::replace(declaration.begin(), declaration.end(), '\n', ' ');
-            _edits.push_back({start, end + 1, is_extern ? dynamic_declaration(declaration, start) : static_declarations(declaration, alignment, start)});
+            _edits.push_back({start, end + 1, is_extern ? dynamic_declaration(declaration, start)
+                                                        : static_declarations(declaration, alignment, start)});
         }
     }
 
@@ -265,9 +268,11 @@ private:
             if (!split(base + declarator, type, name, dimensions)) return declaration + ";";
             if (base.empty()) base = type + " ";
             const std::string id = std::to_string(_unit) + "_" + std::to_string(_shared++);
-            result += "struct emu_shared_tag_" + id + " { static const char* name() { return \"" + name + "\"; } static const char* kernel() { return \"" +
-                      enclosing_kernel(at) + "\"; } static const char* function() { return __PRETTY_FUNCTION__; } }; typedef " + type + " emu_shared_type_" + id + dimensions + "; auto& " + name +
-                      " = ::emu::shared<emu_shared_tag_" + id + ", emu_shared_type_" + id + ", (" + alignment + ")>(); ";
+            result += "struct emu_shared_tag_" + id + " { static const char* name() { return \"" + name +
+                      "\"; } static const char* kernel() { return \"" + enclosing_kernel(at) +
+                      "\"; } static const char* function() { return __PRETTY_FUNCTION__; } }; typedef " + type + " emu_shared_type_" + id +
+                      dimensions + "; auto& " + name + " = ::emu::shared<emu_shared_tag_" + id + ", emu_shared_type_" + id + ", (" + alignment +
+                      ")>(); ";
         }
         return result;
     }

@@ -108,8 +108,8 @@ CUresult forbid_unsafe_call(Context& context) {
     CUresult result = CUDA_SUCCESS;
     for (const auto& capture : context.captures) {
         bool own = capture->thread == std::this_thread::get_id();
-        bool forbids = capture->mode == CaptureMode::Global ? thread_mode == CaptureMode::Global || (own && thread_mode != CaptureMode::Relaxed)
-                     : capture->mode == CaptureMode::ThreadLocal ? own && thread_mode != CaptureMode::Relaxed : false;
+        bool forbids = capture->mode != CaptureMode::Relaxed && own && thread_mode != CaptureMode::Relaxed;
+        if (capture->mode == CaptureMode::Global && thread_mode == CaptureMode::Global) forbids = true;
         if (forbids) result = invalidate(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     }
     return result;

@@ -71,11 +71,14 @@ std::unique_ptr<Module> Module::load(const void* image, bool checked, CUresult& 
     }
     // Slots of all kernels lie side by side in the worker's arena, in front of the dynamic memory.
     if (module->shared_storage_bytes > kMostSharedStorage) {
-        why = "the kernels of one module declare " + std::to_string(module->shared_storage_bytes) + " bytes of static shared memory together";
+        why = "the kernels of one module declare " + std::to_string(module->shared_storage_bytes) +
+              " bytes of static shared memory together";
         return nullptr;
     }
-    for (unsigned i = 0; i < module->table->kernel_count; ++i)
-        module->kernels.emplace_back(new Kernel{module.get(), &module->table->kernels[i], module->shared_bytes_of(module->table->kernels[i]), 0});
+    for (unsigned i = 0; i < module->table->kernel_count; ++i) {
+        const EmuKernelEntry& entry = module->table->kernels[i];
+        module->kernels.emplace_back(new Kernel{module.get(), &entry, module->shared_bytes_of(entry), 0});
+    }
     error = CUDA_SUCCESS;
     return module;
 }

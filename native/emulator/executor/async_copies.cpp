@@ -16,10 +16,10 @@ AsyncCopies::Queue& AsyncCopies::queue_of(const EmuThread& thread) {
 void AsyncCopies::issue(const EmuThread& thread, void* destination, const void* source, unsigned bytes, unsigned valid_bytes,
                         const void* site) {
     Queue& queue = queue_of(thread);
-    if (BlockRunner::current()->launch().checked) {
+    if (BlockRunner::current()->launch().instrumented) {
+        check::async_issued(destination, source, bytes, valid_bytes, site);
         // Whoever reads before the wait must not find something plausible there.
         memset(destination, 0xFF, bytes);
-        check::async_issued(destination, source, bytes, valid_bytes, site);
     }
     queue.pending.push_back({static_cast<unsigned char*>(destination), static_cast<const unsigned char*>(source), bytes,
                              valid_bytes < bytes ? valid_bytes : bytes, queue.group});
@@ -45,7 +45,7 @@ void AsyncCopies::land(const EmuThread& thread, const Copy& copy) {
     memcpy(copy.destination, copy.source, copy.valid_bytes);
     memset(copy.destination + copy.valid_bytes, 0, copy.bytes - copy.valid_bytes);
     const BlockRunner& runner = *BlockRunner::current();
-    if (runner.launch().checked) check::async_landed(runner.checker(), thread.linear, copy.destination, copy.bytes);
+    if (runner.launch().instrumented) check::async_landed(runner.checker(), thread.linear, copy.destination, copy.bytes);
 }
 
 void AsyncCopies::reset() {

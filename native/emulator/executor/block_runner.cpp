@@ -37,7 +37,8 @@ BlockRunner::~BlockRunner() {
 }
 
 BlockRunner& BlockRunner::of_this_thread() {
-    // On the heap: a library with initial-exec variables keeps all of its thread storage in the static block, and a loader has little of that to give.
+    // On the heap: a library with initial-exec variables keeps all of its thread storage in the static block, and a loader has
+    // little of that to give.
     thread_local const std::unique_ptr<BlockRunner> runner = std::make_unique<BlockRunner>();
     return *runner;
 }

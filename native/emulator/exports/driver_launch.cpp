@@ -32,10 +32,22 @@ CUresult verify(const Context& context, const Kernel& kernel, const Geometry& la
 
 CUresult run(Context& context, const Kernel& kernel, const Geometry& geometry, void* const* parameters) {
     const Device& device = context.device;
-    LaunchRequest request{kernel.entry->expression, kernel.entry->run, parameters, geometry.grid, geometry.block, &kernel.module->shared_slots,
-                          kernel.module->shared_storage_bytes, geometry.dynamic_shared, device.ordinal, geometry.cooperative, device.checked(), device.instrumented(),
-                          device.config.count_accesses != 0, device.checked() ? context.random.next() : 0,
-                          device.config.workers > 0 ? device.config.workers : worker_count()};
+    LaunchRequest request{};
+    request.kernel = kernel.entry->expression;
+    request.run = kernel.entry->run;
+    request.parameters = parameters;
+    request.grid = geometry.grid;
+    request.block = geometry.block;
+    request.shared_slots = &kernel.module->shared_slots;
+    request.shared_storage_bytes = kernel.module->shared_storage_bytes;
+    request.dynamic_shared_bytes = geometry.dynamic_shared;
+    request.device = device.ordinal;
+    request.cooperative = geometry.cooperative;
+    request.checked = device.checked();
+    request.instrumented = device.instrumented();
+    request.count_accesses = device.config.count_accesses != 0;
+    request.seed = device.checked() ? context.random.next() : 0;
+    request.workers = device.config.workers > 0 ? device.config.workers : worker_count();
     LaunchFault fault;
     run_launch(request, fault);
     if (!fault.raised.load(std::memory_order_acquire)) return CUDA_SUCCESS;

@@ -8,6 +8,7 @@ using namespace emu;
 
 namespace {
 constexpr unsigned kSharedWithoutOptIn = 49152;
+constexpr unsigned kSharedKeptByDriver = 1024; // per block
 
 int most_dynamic_shared(const Kernel& kernel, const Device& device) {
     return device.limits.shared_per_block_opt_in - static_cast<int>(kernel.shared_bytes);
@@ -110,14 +111,16 @@ GRIFFIN_EXPORT CUresult cuFuncGetParamInfo(CUfunction function, size_t index, si
     return CUDA_SUCCESS;
 }
 
-GRIFFIN_EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int block_threads, size_t dynamic_bytes) {
+GRIFFIN_EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int block_threads,
+                                                                    size_t dynamic_bytes) {
     GRIFFIN_ENTER(call);
     if (!blocks || block_threads <= 0) return CUDA_ERROR_INVALID_VALUE;
     if (!call->kernels.count(function)) return CUDA_ERROR_INVALID_HANDLE;
     const DeviceLimits& limits = call->device.limits;
     int threads = (block_threads + 31) / 32 * 32;
     int by_threads = block_threads > 1024 ? 0 : limits.threads_per_multiprocessor / threads;
-    int by_shared = static_cast<int>(static_cast<size_t>(limits.shared_per_multiprocessor) / (function->shared_bytes + dynamic_bytes + 1024));
+    const size_t shared = function->shared_bytes + dynamic_bytes + kSharedKeptByDriver;
+    int by_shared = static_cast<int>(static_cast<size_t>(limits.shared_per_multiprocessor) / shared);
     *blocks = by_threads < by_shared ? by_threads : by_shared;
     if (*blocks > limits.blocks_per_multiprocessor) *blocks = limits.blocks_per_multiprocessor;
     return CUDA_SUCCESS;

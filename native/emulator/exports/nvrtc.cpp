@@ -110,7 +110,9 @@ GRIFFIN_EXPORT nvrtcResult nvrtcGetPTXSize(nvrtcProgram program, size_t* bytes) 
     return program ? text_size({}, bytes) : NVRTC_ERROR_INVALID_PROGRAM;
 }
 
-GRIFFIN_EXPORT nvrtcResult nvrtcGetPTX(nvrtcProgram program, char* text) { return program ? copy_text({}, text) : NVRTC_ERROR_INVALID_PROGRAM; }
+GRIFFIN_EXPORT nvrtcResult nvrtcGetPTX(nvrtcProgram program, char* text) {
+    return program ? copy_text({}, text) : NVRTC_ERROR_INVALID_PROGRAM;
+}
 
 GRIFFIN_EXPORT nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, size_t* bytes) {
     return program ? text_size(program->log, bytes) : NVRTC_ERROR_INVALID_PROGRAM;
