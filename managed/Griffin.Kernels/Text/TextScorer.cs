@@ -28,7 +28,7 @@ public sealed class TextScorer : IDisposable
         _bos = model.Config.BosToken ?? throw new ArgumentException("the model has no begin-of-sequence token (bos_token_id), which scoring puts in front", nameof(model));
         _vocabulary = model.Config.Vocabulary;
         _context = context;
-        int rows = Math.Max(1, TokensAtOnce / context);
+        int rows = (int)Math.Clamp(LogitsBudgetBytes / sizeof(float) / _vocabulary, 1, Math.Max(1, TokensAtOnce / context));
         _session = model.CreateSession(new SessionOptions { Slots = rows, MaxBatch = rows, ChunkTokens = Math.Min(rows * context, TokensAtOnce), GlobalCapacity = context });
         _states = [.. Enumerable.Range(0, rows).Select(_ => _session.States.Rent())];
     }
