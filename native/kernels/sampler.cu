@@ -14,7 +14,7 @@
 // Shapes   logits f32 [rows, vocabulary], row stride logits_stride; pos, slot, tokens i32[rows]; state slot: SamplerState, then counts i32[vocabulary];
 //          vocabulary up to 2^20
 // Launch   sampler: one block of BLOCK threads per row; sampler_count: one thread per token, 256 a block
-// Variants BLOCK 256 or 1024: equal results
+// Variants BLOCK 256 or 512: equal results
 // Aliasing the rows' slots are distinct; logits are only read
 // Determinism sums are sums of integers: no order shows in them. The same logits, counts, settings and index give the same token, whatever the
 //          other rows hold.
@@ -213,18 +213,21 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
 
     if (state.temperature > 0.0f) {
         row.maximum = order_value(static_cast<u32>(best >> 32));
-        if (state.top_k > 0 && state.top_k < p.vocabulary) {
-            const Selection s = select_prefix<BLOCK>(row, p.vocabulary, static_cast<u64>(state.top_k), [](i32, u32) -> u64 { return 1; });
-            cut_row<BLOCK>(row, p.vocabulary, s, s.needed);
-        }
-        if (state.top_p < 1.0f) {
-            const auto weight = [&](i32 token, u32 key) -> u64 { return row.allowed(token, key) ? row.weight(key) : 0; };
-            u64 sum = 0;
-            for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) sum += weight(token, row.key(token));
-            sum = block_sum<BLOCK>(sum);
-            const u64 share = static_cast<u64>(ceil(static_cast<double>(state.top_p) * static_cast<double>(sum)));
-            const Selection s = select_prefix<BLOCK>(row, p.vocabulary, min_of(max_of(share, 1ull), sum), weight);
-            cut_row<BLOCK>(row, p.vocabulary, s, ceil_div(s.needed, row.weight(static_cast<u32>(s.key))));
+        // Top-k counts tokens, top-p their weights among those that top-k left: the same selection.
+        #pragma unroll 1
+        for (int by_weight = 0; by_weight < 2; ++by_weight) {
+            if (by_weight ? !(state.top_p < 1.0f) : state.top_k <= 0 || state.top_k >= p.vocabulary) continue;
+            const auto weight = [&](i32 token, u32 key) -> u64 { return !by_weight ? 1 : row.allowed(token, key) ? row.weight(key) : 0; };
+            u64 target = static_cast<u64>(state.top_k);
+            if (by_weight) {
+                u64 sum = 0;
+                for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) sum += weight(token, row.key(token));
+                sum = block_sum<BLOCK>(sum);
+                const u64 share = static_cast<u64>(state.top_p * 0x1p63f) << 1;              // top_p * 2^64, exactly
+                target = min_of(max_of(multiply_high(sum, share) + (sum * share != 0 ? 1 : 0), 1ull), sum);   // rounded up
+            }
+            const Selection s = select_prefix<BLOCK>(row, p.vocabulary, target, weight);
+            cut_row<BLOCK>(row, p.vocabulary, s, by_weight ? ceil_div(s.needed, row.weight(static_cast<u32>(s.key))) : s.needed);
         }
         const f32 farthest = state.min_p > 0.0f ? logf(state.min_p) : -__int_as_float(0x7F800000);
         const auto weight = [&](i32 token) -> u64 {

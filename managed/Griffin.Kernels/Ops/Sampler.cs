@@ -18,7 +18,7 @@ public sealed class Sampler : KernelOp, IKernelCatalogue
 
     private static readonly VariantTable<int> variants = new(source,
         new KernelVariant<int>("narrow", _ => new KernelPlan("sampler<256>", 256)) { Preferred = q => q.Shape <= NarrowVocabulary },
-        new KernelVariant<int>("wide", _ => new KernelPlan("sampler<1024>", 1024)));
+        new KernelVariant<int>("wide", _ => new KernelPlan("sampler<512>", 512)));
 
     private static readonly VariantTable<int> countVariants = new(source, new KernelVariant<int>("count", _ => new KernelPlan("sampler_count", CountThreads)));
 
