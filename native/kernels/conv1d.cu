@@ -14,8 +14,12 @@
 // Aliasing     none.
 // Determinism  taps are added newest first whatever the chunking: equal bits under any split of a sequence.
 // Error        half an ulp of T plus taps · 2^-23 of |bias| + Σ |weight·z|.
-// Traffic      2·tokens·width·sizeof(T) with STEPS + taps - 1 rows of x read per STEPS; weight and biases once per STEPS tokens.
+// Traffic      2·tokens·width·sizeof(T), STEPS + taps - 1 rows of x read per STEPS (without TAPS each tap reads its own, from the caches);
+//              weight and biases once per STEPS tokens, pos once per thread and token.
 #include "include/conv_window.cuh"
+
+// Tokens whose inputs are asked for before the first of them is used.
+constexpr i32 AHEAD = 4;
 
 struct Conv1DParams {
     const void* x;
@@ -65,53 +69,69 @@ __global__ void __launch_bounds__(256) conv1d(Conv1DParams p) {
     }
 
     f32 z[KEPT][VEC] = {};
+    f32 ahead[AHEAD][VEC];
     i32 row = row_of(p.rows, first);
     i32 row_end = p.rows.row_start[row + 1];
     i32 row_first = p.rows.row_start[row];
-    for (i32 step = 0; step < steps; ++step) {
-        const i32 t = first + step;
-        while (t >= row_end) {
-            ++row;
-            row_first = row_end;
-            row_end = p.rows.row_start[row + 1];
+    if constexpr (TAPS > 0) {
+        #pragma unroll
+        for (int k = 1; k < TAPS; ++k) {   // what the tile's first tokens see of the row before it
+            const i64 t = static_cast<i64>(first) - k;
+            if (t >= row_first && p.rows.pos[t] >= 0) conv_input<T, VEC>(x + t * p.x_stride, input_bias, z[k - 1]);
         }
-        const i32 reach = min_of(available(p.rows, row, t), taps - 1);
-        const u8* state = slot_address(p.state, p.rows.slot[row]);
-        T* y = static_cast<T*>(p.y) + t * p.y_stride + c;
-        if constexpr (TAPS > 0) {
+    }
+    for (i32 group = 0; group < steps; group += AHEAD) {
+        #pragma unroll
+        for (i32 n = 0; n < AHEAD; ++n) {
+            const i64 t = static_cast<i64>(first) + group + n;
+            if (group + n < steps && p.rows.pos[t] >= 0) conv_input<T, VEC>(x + t * p.x_stride, input_bias, ahead[n]);
+        }
+        #pragma unroll
+        for (i32 n = 0; n < AHEAD; ++n) {
+            const i32 step = group + n, t = first + step;
+            if (step >= steps) break;
+            while (t >= row_end) {
+                ++row;
+                row_first = row_end;
+                row_end = p.rows.row_start[row + 1];
+            }
+            const i32 reach = min_of(available(p.rows, row, t), taps - 1);
+            T* y = static_cast<T*>(p.y) + t * p.y_stride + c;
             #pragma unroll
-            for (int k = TAPS - 1; k > 0; --k) {
+            for (int k = KEPT - 1; k > 0; --k) {
                 #pragma unroll
                 for (int i = 0; i < VEC; ++i) z[k][i] = z[k - 1][i];
             }
-        }
-        if (reach < 0) {
-            store_fill<VEC>(y, 0.0f);
-            continue;
-        }
-        conv_input<T, VEC>(x + t * p.x_stride, input_bias, z[0]);
-        f32 sum[VEC];
-        #pragma unroll
-        for (int i = 0; i < VEC; ++i) sum[i] = bias[i];
-        #pragma unroll
-        for (int k = 0; k < (TAPS > 0 ? TAPS : taps); ++k) {
-            if (k > reach) break;
-            f32 earlier[VEC];
-            if (k == 0 || (TAPS > 0 && k <= step && t - k >= row_first)) {
-                #pragma unroll
-                for (int i = 0; i < VEC; ++i) earlier[i] = z[TAPS > 0 ? k : 0][i];
-            } else if (t - k >= row_first) {
-                conv_input<T, VEC>(x + (t - k) * p.x_stride, input_bias, earlier);
-            } else {
-                conv_history<T, VEC>(state, taps, row_first - (t - k), p.width, c, earlier);
+            if (reach < 0) {
+                store_fill<VEC>(y, 0.0f);
+                continue;
             }
+            f32 sum[VEC];
             #pragma unroll
             for (int i = 0; i < VEC; ++i) {
-                const f32 tap = TAPS > 0 ? w[TAPS > 0 ? k : 0][i] : to_float(weight[i * taps + taps - 1 - k]);
-                sum[i] = fmaf(tap, earlier[i], sum[i]);
+                z[0][i] = ahead[n][i];
+                sum[i] = bias[i];
             }
+            #pragma unroll
+            for (int k = 0; k < (TAPS > 0 ? TAPS : taps); ++k) {
+                if (k > reach) break;
+                f32 earlier[VEC];
+                if (k == 0 || (TAPS > 0 && t - k >= row_first)) {
+                    #pragma unroll
+                    for (int i = 0; i < VEC; ++i) earlier[i] = z[TAPS > 0 ? k : 0][i];
+                } else if (t - k >= row_first) {
+                    conv_input<T, VEC>(x + (t - k) * p.x_stride, input_bias, earlier);
+                } else {
+                    conv_history<T, VEC>(slot_address(p.state, p.rows.slot[row]), taps, row_first - (t - k), p.width, c, earlier);
+                }
+                #pragma unroll
+                for (int i = 0; i < VEC; ++i) {
+                    const f32 tap = TAPS > 0 ? w[TAPS > 0 ? k : 0][i] : to_float(weight[i * taps + taps - 1 - k]);
+                    sum[i] = fmaf(tap, earlier[i], sum[i]);
+                }
+            }
+            store_floats<VEC>(y, sum);
         }
-        store_floats<VEC>(y, sum);
     }
 }
 

@@ -21,7 +21,7 @@
 //              E_t ≤ a_t·E_{t-1} + 2^-24·((8·|L_t| + 4)·a_t·H_{t-1} + 24·|v_t| + H_t) for h; chunked: 4·H_t in place of H_t.
 //              out: E_t·|gelu|, half an ulp of T, and (16 + 8·|u|)·2^-24 of |out|, u = 1.6·(x + 0.045·x³) with x = y + y_bias.
 // Traffic      5·tokens·width·sizeof(T) and the state once in and once out; chunked: 3·tokens·width·sizeof(T) more, and the
-//              workspace 16·width bytes per chunk three times.
+//              workspace 16·width bytes per chunk three times. pos once per thread and token.
 #include "include/lru.cuh"
 #include "include/rows.cuh"
 #include "include/vec.cuh"

@@ -10,16 +10,18 @@ namespace Griffin.Kernels.Ops;
 /// </summary>
 public sealed class Conv1D : KernelOp, IKernelCatalogue
 {
-    private const int MaxThreads = 128;
-    private const int Steps = 8;
+    private const int MaxThreads = 64;
+    private const int Steps = 64;
     private const int UnrolledTaps = 4;
 
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("conv1d.cu"),
         new KernelVariant<Shape>("vector", q => Forward(q, q.Vector, UnrolledTaps)) { Fits = FitsVectors },
+        new KernelVariant<Shape>("scalar", q => Forward(q, 1, UnrolledTaps)) { Fits = q => q.Shape.Taps == UnrolledTaps },
         new KernelVariant<Shape>("general", q => Forward(q, 1, 0)));
 
     private static readonly VariantTable<Shape> updateVariants = new(KernelSource.BuiltIn("conv1d.cu"),
         new KernelVariant<Shape>("vector", q => Update(q, q.Vector)) { Fits = FitsVectors },
+        new KernelVariant<Shape>("scalar", q => Update(q, 1)) { Fits = q => q.Shape.Taps == UnrolledTaps },
         new KernelVariant<Shape>("general", q => Update(q, 1)));
 
     private readonly PlannedKernel<Conv1DParams> _forward;

@@ -1,0 +1,114 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Tests.Ops;
+
+/// <summary>
+/// Elements past the 2³¹st, one test per addressing pattern: rows reached by token, by row and by block, slots of a state pool. The memory is sparse
+/// on the emulator, where pages that nobody writes cost nothing.
+/// </summary>
+[TestFixture]
+internal sealed class FarAddressTests
+{
+    private const ElementType Type = ElementType.BFloat16;
+    private const int Width = 16;
+    private const long FarStride = (1L << 31) + 16;   // elements from row to row
+
+    [Test]
+    public void GatherFromAFarRow()
+    {
+        using var test = Open();
+        using var table = Far(test);
+        using var y = Far(test);
+        var values = OpTest.Normals(new CounterRandom(1), Type, Width);
+        Put(test, table, FarStride, values);
+        new Embedding(test.Device, Type, Width).Run(test.Stream, test.Integers(-1, 1), View(table), 1, View(y));
+        Close.Exact(Get(test, y, FarStride), values);
+        Close.Exact(Get(test, y, 0), new float[Width]);
+    }
+
+    [Test]
+    public void NormOfAFarRow()
+    {
+        using var test = Open();
+        using var x = Far(test);
+        using var y = Far(test);
+        var values = OpTest.Normals(new CounterRandom(2), Type, Width);
+        Put(test, x, 0, values);
+        Put(test, x, FarStride, values);
+        new RmsNorm(test.Device, Type, Width).Run(test.Stream, View(x), test.Vector(new float[Width], Type), View(y), 1e-6f);
+        var near = Get(test, y, 0);
+        Close.Finite(near);
+        Close.Exact(Get(test, y, FarStride), near);
+    }
+
+    [Test]
+    public void ColumnBlocksOfAFarRow()
+    {
+        using var test = Open();
+        using var gateUp = Far(test);
+        using var y = Far(test);
+        var values = OpTest.Normals(new CounterRandom(3), Type, 2 * Width);
+        Put(test, gateUp, 0, values);
+        Put(test, gateUp, FarStride, values);
+        new GeluMultiply(test.Device, Type, Width).Run(test.Stream, View(gateUp, 2 * Width), test.Vector(new float[2 * Width], Type), View(y));
+        var near = Get(test, y, 0);
+        Close.Finite(near);
+        Close.Exact(Get(test, y, FarStride), near);
+    }
+
+    [Test]
+    public void TokensAndSlotsFarApart()
+    {
+        using var test = Open();
+        using var x = Far(test);
+        using var y = Far(test);
+        using var pool = Far(test);
+        var values = OpTest.Normals(new CounterRandom(4), Type, 2 * Width);
+        Put(test, x, 0, values);
+        Put(test, x, FarStride, values);
+        // Two rows of one token each: the same document on slots 0 and 1.
+        var rows = new SequenceCase([new(0, 0), new(1, 0)], [0, 0]).Upload(test);
+        LayerState state = new(pool, pool.Address, FarStride * Type.SizeOf());
+        var zeros = test.Vector(new float[Width], Type);
+        var conv = new Conv1D(test.Device, Type, Width, 4);
+        conv.Run(test.Stream, rows, View(x), TensorView.Empty, test.Matrix(new CounterRandom(5).Bf16Normals(Width * 4), Width, 4, Type), zeros, View(y), state);
+        conv.UpdateState(test.Stream, rows, View(x), TensorView.Empty, state);
+        AssertSame(test, y, Width);
+        AssertSame(test, pool, 3 * Width);
+
+        var scan = new RgLru(test.Device, Type, Width, RgLru.Sequential);
+        scan.Run(test.Stream, rows, View(x), View(x, 2 * Width), View(x), TensorView.Empty, zeros, View(y), state, TensorView.Empty);
+        AssertSame(test, y, Width);
+        AssertSame(test, pool, 2 * Width);   // float32 h: two bfloat16 each
+    }
+
+    private static void AssertSame(OpTest test, DeviceMemory memory, int count)
+    {
+        var near = Get(test, memory, 0, count);
+        Assert.That(near, Has.Some.Not.NaN.And.Some.Not.Zero);
+        Close.Exact(Get(test, memory, FarStride, count), near);
+    }
+
+    private static OpTest Open()
+    {
+        var device = TestDevices.Plain;
+        if (device.MemoryInfo.Free < 4 * FarStride * Type.SizeOf())
+            Assert.Ignore("too little device memory");
+        return new OpTest(device);
+    }
+
+    private static DeviceMemory Far(OpTest test) => test.Device.AllocateBytes((FarStride + (4 * Width)) * Type.SizeOf());
+
+    private static TensorView View(DeviceMemory memory, int columns = Width) => TensorView.Of(memory, 0, Type, 2, columns, FarStride);
+
+    private static void Put(OpTest test, DeviceMemory memory, long element, float[] values) =>
+        test.Stream.CopyToDevice<BFloat16>(Array.ConvertAll(values, BFloat16.FromSingle), memory, element * Type.SizeOf());
+
+    private static float[] Get(OpTest test, DeviceMemory memory, long element, int count = Width)
+    {
+        var values = new BFloat16[count];
+        test.Stream.CopyToHost(memory, element * Type.SizeOf(), values.AsSpan());
+        return Array.ConvertAll(values, value => value.ToSingle());
+    }
+}

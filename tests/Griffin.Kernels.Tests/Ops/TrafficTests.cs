@@ -1,0 +1,165 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Tests.Ops;
+
+/// <summary>
+/// What the kernels of this folder's elementwise and sequence ops ask of memory, against the least that their contracts name: streamed tensors at
+/// most 1.05 times their size, in whole sectors; shared operands at most what the tile reads.
+/// </summary>
+[TestFixture]
+internal sealed class TrafficTests
+{
+    private const double Slack = 1.05;
+    private const int Rows = 130;
+
+    private GpuDevice _device = null!;
+
+    [OneTimeSetUp]
+    public void OpenCountingDevice()
+    {
+        TestDevices.RequireEmulator("counts accesses");
+        _device = GpuDevice.OpenEmulator(new EmulatorOptions { CountAccesses = true });
+    }
+
+    [OneTimeTearDown]
+    public void CloseDevice() => _device?.Dispose();
+
+    [Test]
+    public void Embedding([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<Embedding>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (table, y) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Output(Rows, width, type));
+            var op = new Embedding(_device, type, width, variant);
+            var launch = Count(test, () => op.Run(test.Stream, test.Integers([.. Enumerable.Range(0, Rows)]), table, 1, y));
+            AssertStreamed(launch, table, read: true, variant);
+            AssertStreamed(launch, y, read: false, variant);
+        }
+    }
+
+    [Test]
+    public void RmsNorm([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<RmsNorm>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (x, delta) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[Rows * width], Rows, width, type));
+            var (y, scale) = (test.Output(Rows, width, type), test.Vector(new float[width], type));
+            var op = new RmsNorm(_device, type, width, variant);
+            var launch = Count(test, () => op.RunResidual(test.Stream, x, delta, TensorView.Empty, scale, y, 1e-6f));
+            AssertStreamed(launch, x, read: true, variant, variant == "wide" ? 2 : 1);
+            AssertStreamed(launch, x, read: false, variant);
+            AssertStreamed(launch, delta, read: true, variant);
+            AssertStreamed(launch, y, read: false, variant);
+            AssertShared(launch, scale, Rows, variant);
+        }
+    }
+
+    [Test]
+    public void GeluMultiply([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<GeluMultiply>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (gateUp, y, bias) = (test.Matrix(new float[Rows * 2 * width], Rows, 2 * width, type), test.Output(Rows, width, type), test.Vector(new float[2 * width], type));
+            var op = new GeluMultiply(_device, type, width, variant);
+            var launch = Count(test, () => op.Run(test.Stream, gateUp, bias, y));
+            AssertStreamed(launch, gateUp, read: true, variant);
+            AssertStreamed(launch, y, read: false, variant);
+            AssertShared(launch, bias, (Rows + 3) / 4, variant);
+        }
+    }
+
+    [Test]
+    public void SoftCap([Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<SoftCap>(OpTest.Dimensions(width), ElementType.Float32))
+        {
+            using var test = new OpTest(_device);
+            var logits = test.Matrix(new float[Rows * width], Rows, width, ElementType.Float32);
+            var op = new SoftCap(_device, width, variant);
+            var launch = Count(test, () => op.Run(test.Stream, logits, 30));
+            AssertStreamed(launch, logits, read: true, variant);
+            AssertStreamed(launch, logits, read: false, variant);
+        }
+    }
+
+    [Test]
+    public void Conv1D([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        const int taps = 4;
+        foreach (var variant in OpTest.VariantsOf<Conv1D>(OpTest.Dimensions(width, taps), type))
+        {
+            using var test = new OpTest(_device);
+            var rows = new SequenceCase([new(0, SequenceCase.From(0, Rows))], [0]).Upload(test);
+            var (x, y) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Output(Rows, width, type));
+            var (weight, bias) = (test.Matrix(new float[width * taps], width, taps, type), test.Vector(new float[width], type));
+            var op = new Conv1D(_device, type, width, taps, variant);
+            var state = new StateMemory(test, 1, (int)op.StateBytes);
+            var launch = Count(test, () => op.Run(test.Stream, rows, x, TensorView.Empty, weight, bias, y, state.State));
+            AssertStreamed(launch, x, read: true, variant, variant == "general" ? taps : 1);
+            AssertStreamed(launch, y, read: false, variant);
+            AssertShared(launch, bias, (Rows + 63) / 64, variant);
+            AssertShared(launch, weight, variant == "general" ? Rows : (Rows + 63) / 64, variant);
+        }
+    }
+
+    [Test]
+    public void RgLru([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(256, 263)] int width)
+    {
+        const int tokens = 300;
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var rows = new SequenceCase([new(0, SequenceCase.From(0, tokens))], [0]).Upload(test);
+            var (z, y, gates) = (test.Matrix(new float[tokens * width], tokens, width, type), test.Matrix(new float[tokens * width], tokens, width, type), test.Matrix(new float[tokens * 2 * width], tokens, 2 * width, type));
+            var (output, lambda) = (test.Output(tokens, width, type), test.Vector(new float[width], type));
+            var op = new RgLru(_device, type, width, variant);
+            var state = new StateMemory(test, 1, (int)op.StateBytes);
+            var bytes = op.WorkspaceBytes(tokens, 1);
+            var workspace = bytes == 0 ? TensorView.Empty : TensorView.Of(test.Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
+            var launches = CountAll(test, () => op.Run(test.Stream, rows, z, gates, y, TensorView.Empty, lambda, output, state.State, workspace));
+            Assert.That(launches, Has.Count.EqualTo(bytes == 0 ? 1 : 3), variant);
+            AssertStreamed(launches[^1], y, read: true, variant);
+            AssertStreamed(launches[^1], output, read: false, variant);
+            // Chunks pass over z and the gates twice, once in each of two launches.
+            foreach (var launch in bytes == 0 ? launches : [launches[0], launches[2]])
+            {
+                AssertStreamed(launch, z, read: true, variant);
+                AssertStreamed(launch, gates, read: true, variant);
+                AssertShared(launch, lambda, bytes == 0 ? 1 : (tokens / Griffin.Kernels.Ops.RgLru.ChunkTokens) + 1, variant);
+            }
+        }
+    }
+
+    private LaunchCounters Count(OpTest test, Action run) => CountAll(test, run).Single();
+
+    private IReadOnlyList<LaunchCounters> CountAll(OpTest test, Action run)
+    {
+        test.Stream.Synchronize();
+        _device.TakeCounters();
+        run();
+        test.Stream.Synchronize();
+        return _device.TakeCounters();
+    }
+
+    private static void AssertStreamed(LaunchCounters launch, TensorView view, bool read, string variant, int times = 1)
+    {
+        var counted = launch[view.Owner];
+        var bytes = view.Length * view.Type.SizeOf() * times;
+        Assert.That(bytes / times, Is.GreaterThanOrEqualTo(64 * 1024), "the law is about 64 KB and more");
+        var (requested, sectors) = read ? (counted.BytesRead, counted.RequestSectorsRead) : (counted.BytesWritten, counted.RequestSectorsWritten);
+        Assert.Multiple(() =>
+        {
+            Assert.That(requested, Is.InRange(bytes, (long)(Slack * bytes)), $"{launch.Kernel} ({variant}): bytes of a streamed tensor");
+            // Rows of odd width start in mid-sector, and a warp reads 32 elements of 2 bytes where a variant moves them singly: one more sector per request.
+            var wholeSectors = view.Columns % 16 == 0 ? Slack * bytes / 32 : 2 * bytes / 32;
+            Assert.That(sectors, Is.LessThanOrEqualTo(wholeSectors), $"{launch.Kernel} ({variant}): sectors of a streamed tensor");
+        });
+    }
+
+    private static void AssertShared(LaunchCounters launch, TensorView view, int times, string variant) =>
+        Assert.That(launch[view.Owner].BytesRead, Is.InRange(1, view.Length * view.Type.SizeOf() * times), $"{launch.Kernel} ({variant}): bytes of a shared operand");
+}
