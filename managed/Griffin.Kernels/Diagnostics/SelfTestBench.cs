@@ -1,0 +1,143 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Diagnostics;
+
+/// <summary>
+/// Gives a self-test its operands: the same numbers on every device, exact in bfloat16, so that both storage types have one expected
+/// result; outputs start as NaN. The sizes suit the fast variants and leave ragged tails.
+/// </summary>
+internal sealed class SelfTestBench : IDisposable
+{
+    public const int Width = 64;
+    public const int Heads = 4;
+    public const int HeadDim = 16;
+    public const int Rotated = 8;
+    public const int GateBlocks = 4;
+    public const int Taps = 4;
+    public const int MlpWidth = 96;
+    public const int Vocabulary = 48;
+    public const int RingSlots = 9;
+    public const int Slots = 2;
+
+    // Row 0 goes on at position 3 of slot 1; row 1 holds a document and the start of the next, on a fresh slot 0.
+    private static readonly int[] positions = [3, 4, 5, 6, 7, 8, 0, 1, 2, 3, 0, 1, 2];
+    private static readonly int[] rowStart = [0, 6, 13];
+    private static readonly int[] slots = [1, 0];
+    private static readonly int[] seen = [0, 3];
+
+    private readonly List<DeviceMemory> _memory = [];
+    private uint _random = 12345;
+
+    public SelfTestBench(GpuStream stream, ElementType type, string? variant) => (Stream, Type, Variant) = (stream, type, variant);
+
+    public GpuStream Stream { get; }
+
+    public GpuDevice Device => Stream.Device;
+
+    /// <summary>Type of stored elements.</summary>
+    public ElementType Type { get; }
+
+    /// <summary>The variant to force; null for the one the device chooses.</summary>
+    public string? Variant { get; }
+
+    /// <summary>Tokens of <see cref="Rows"/>.</summary>
+    public static int Tokens => positions.Length;
+
+    /// <summary>A matrix of the storage type, uniform in ±<paramref name="scale"/> around <paramref name="center"/>.</summary>
+    public TensorView Input(long rows, long columns, float scale = 1, float center = 0) => Fill(Type, rows, columns, scale, center);
+
+    /// <summary>The same in float32.</summary>
+    public TensorView Float32Input(long rows, long columns, float scale) => Fill(ElementType.Float32, rows, columns, scale, 0);
+
+    /// <summary>A vector of integers.</summary>
+    public TensorView Integers(params ReadOnlySpan<int> values) => Upload(values, ElementType.Int32, 1, values.Length);
+
+    /// <summary>A vector of 64-bit integers.</summary>
+    public TensorView Words(ReadOnlySpan<ulong> values) => Upload(values, ElementType.UInt64, 1, values.Length);
+
+    /// <summary>A matrix of NaN in the storage type.</summary>
+    public TensorView Output(long rows, long columns) => Output(Type, rows, columns);
+
+    /// <summary>A matrix of NaN.</summary>
+    public TensorView Output(ElementType type, long rows, long columns)
+    {
+        DeviceMemory memory = Allocate(rows * columns * type.SizeOf());
+        Stream.Fill(memory, 0, memory.Bytes, 0xff);
+        return TensorView.Of(memory, 0, type, rows, columns);
+    }
+
+    /// <summary>A workspace of NaN.</summary>
+    public TensorView Workspace(long bytes) => Output(ElementType.Float32, 1, (bytes + 3) / 4);
+
+    /// <summary>Two packed rows, one of them continued.</summary>
+    public PackedRows Rows() => new(Positions(), Integers(rowStart), Integers(slots), Integers(seen));
+
+    /// <summary>The positions of <see cref="Rows"/>.</summary>
+    public TensorView Positions() => Integers(positions);
+
+    /// <summary>One token for each slot: position 3 of slot 1, the first of slot 0.</summary>
+    public PackedRows Steps() => new(Integers(3, 0), Integers(0, 1, 2), Integers(slots), Integers(seen));
+
+    /// <summary>A layer's state in every slot, from a matrix with a row for each.</summary>
+    public static LayerState State(TensorView parts) => new(parts.Owner, parts.Address, parts.RowStride * parts.Type.SizeOf());
+
+    /// <summary>Keys and values in every slot.</summary>
+    public TensorView Ring() => Input(Slots, 2L * RingSlots * HeadDim);
+
+    /// <summary>Waits, and reads a result as float32.</summary>
+    public float[] Read(TensorView view)
+    {
+        int count = (int)view.Length;
+        long offset = (long)(view.Address - view.Owner.Address);
+        switch (view.Type)
+        {
+            case ElementType.Float32:
+                float[] floats = new float[count];
+                Stream.CopyToHost<float>(view.Owner, offset, floats);
+                return floats;
+            case ElementType.BFloat16:
+                BFloat16[] halves = new BFloat16[count];
+                Stream.CopyToHost<BFloat16>(view.Owner, offset, halves);
+                return [.. halves.Select(half => (float)half)];
+            default:
+                int[] integers = new int[count];
+                Stream.CopyToHost<int>(view.Owner, offset, integers);
+                return [.. integers.Select(integer => (float)integer)];
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (DeviceMemory memory in _memory) memory.Dispose();
+    }
+
+    private TensorView Fill(ElementType type, long rows, long columns, float scale, float center)
+    {
+        BFloat16[] values = new BFloat16[rows * columns];
+        for (int i = 0; i < values.Length; i++)
+        {
+            _random = 1664525u * _random + 1013904223u;
+            values[i] = (BFloat16)(center + scale * ((_random >> 8) / 8388608f - 1));
+        }
+
+        return type == ElementType.BFloat16
+            ? Upload<BFloat16>(values, type, rows, columns)
+            : Upload<float>([.. values.Select(value => (float)value)], type, rows, columns);
+    }
+
+    private TensorView Upload<T>(ReadOnlySpan<T> values, ElementType type, long rows, long columns) where T : unmanaged
+    {
+        DeviceMemory memory = Allocate(MemoryMarshal.AsBytes(values).Length);
+        Stream.CopyToDevice(values, memory);
+        return TensorView.Of(memory, 0, type, rows, columns);
+    }
+
+    private DeviceMemory Allocate(long bytes)
+    {
+        DeviceMemory memory = Device.AllocateBytes(bytes);
+        _memory.Add(memory);
+        return memory;
+    }
+}
