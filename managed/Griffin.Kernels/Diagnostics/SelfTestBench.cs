@@ -68,8 +68,8 @@ internal sealed class SelfTestBench : IDisposable
         return TensorView.Of(memory, 0, type, rows, columns);
     }
 
-    /// <summary>A workspace of NaN.</summary>
-    public TensorView Workspace(long bytes) => Output(ElementType.Float32, 1, (bytes + 3) / 4);
+    /// <summary>A workspace of NaN; nothing where none is needed.</summary>
+    public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : Output(ElementType.Float32, 1, (bytes + 3) / 4);
 
     /// <summary>Two packed rows, one of them continued.</summary>
     public PackedRows Rows() => new(Positions(), Integers(rowStart), Integers(slots), Integers(seen));
