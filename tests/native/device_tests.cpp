@@ -34,6 +34,10 @@ __global__ void grid_rounds(unsigned* arrived, int* order, int rounds) {
     }
     if (threadIdx.x == 0 && order[blockIdx.x] == 0) order[blockIdx.x] = rounds;
 }
+__global__ void wait_for_a_block_that_faults(unsigned* arrived) {
+    if (blockIdx.x == 0) __trap();
+    while (atomicAdd(arrived, 0u) == 0) __nanosleep(100);
+}
 __global__ void wild(int* x, long long offset) { x[offset] = 1; }
 __global__ void deep(int* x, int n) {
     volatile int local[60000];
@@ -131,6 +135,15 @@ TEST_CASE("blocks of a cooperative launch run at the same time") {
         CHECK(order.read() == std::vector<int>(6, 10));
         CHECK_RESULT(720, cuLaunchCooperativeKernel(kernel.function, 1 << 20, 1, 1, 64, 1, 1, 0, nullptr, parameters));
     }
+}
+
+TEST_CASE("blocks that wait for one that faulted end with it") {
+    Device device;
+    Kernel kernel(device, kSource, "wait_for_a_block_that_faults");
+    Buffer<unsigned> arrived(std::vector<unsigned>(1, 0));
+    void* parameters[] = {&arrived.address};
+    CHECK_RESULT(715, cuLaunchCooperativeKernel(kernel.function, 4, 1, 1, 32, 1, 1, 0, nullptr, parameters));
+    CHECK_CONTAINS(last_fault(), "block (0, 0, 0)");
 }
 
 TEST_CASE("an access to unmapped memory, exhausted local memory, a division by zero and a trap end the launch, not the process") {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <sys/mman.h>
+#include <thread>
 
 __thread EmuThread* emu_current;
 __thread EmuBlock* emu_block;
@@ -294,6 +295,11 @@ void BlockRunner::fail_deadlock() {
         if (at_warp) text += ", " + std::to_string(at_warp) + " wait at warp operations";
     }
     fail(CUDA_ERROR_LAUNCH_FAILED, text, waiting ? waiting->site : nullptr);
+}
+
+void BlockRunner::pause() {
+    if (_fault->raised.load(std::memory_order_acquire)) emu_jump(_main_stack_pointer);
+    std::this_thread::yield();
 }
 
 void BlockRunner::fail(CUresult code, const std::string& text, const void* site) {

@@ -36,6 +36,8 @@ public:
 
     void block_rendezvous(void* operands, EmuBlockStep step, const void* site);
     void warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step, const void* site);
+    // Gives way to other operating-system threads; ends the block when the launch has faulted elsewhere.
+    void pause();
     [[noreturn]] void thread_ended();
     [[noreturn]] void threads_exhausted();
 

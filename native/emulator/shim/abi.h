@@ -60,6 +60,7 @@ EMU_ABI void emu_async_wait(int groups_left);
 EMU_ABI void emu_count_matrix_ops(unsigned long long multiply_adds);
 EMU_ABI void emu_note_access(int lane, const void* address, unsigned bytes, bool write);
 EMU_ABI void emu_thread_started();                              // checked builds: emu_current changed
+EMU_ABI void emu_pause();                                       // a thread that waits for other blocks lets them run
 EMU_ABI void emu_trap() __attribute__((noreturn));
 EMU_ABI void emu_resume_ready() __attribute__((noreturn));      // the running thread ended and others are ready
 EMU_ABI void emu_threads_exhausted() __attribute__((noreturn)); // every thread of the block has been started

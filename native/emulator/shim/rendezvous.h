@@ -112,5 +112,5 @@ template <class T> EMU_INLINE unsigned __match_any_sync(unsigned mask, T value) 
 EMU_INLINE void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 EMU_INLINE void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 EMU_INLINE void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-EMU_INLINE void __nanosleep(unsigned) { __builtin_ia32_pause(); }
+EMU_INLINE void __nanosleep(unsigned) { emu_pause(); }
 EMU_INLINE void __trap() { emu_trap(); }
