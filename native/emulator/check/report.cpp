@@ -2,6 +2,7 @@
 #include "check/worker.h"
 
 #include "core/process.h"
+#include "shim/abi.h"
 
 #include <cstdio>
 #include <cstring>
@@ -14,6 +15,7 @@ namespace check {
 
 namespace {
 
+constexpr char kShimFolder[] = "griffin_emulator/";   // the emulator's own part of a kernel's module
 std::mutex lines_mutex;
 std::unordered_map<const void*, std::string> known_lines;
 
@@ -38,16 +40,19 @@ std::string resolve(const void* site) {
     char offset[32];
     snprintf(offset, sizeof(offset), "0x%llx", static_cast<unsigned long long>(call));
     std::string frames;
-    if (emu::run_process({"addr2line", "-C", "-f", "-s", "-i", "-e", file, offset}, frames) != 0) return {};
+    if (emu::run_process({"addr2line", "-C", "-f", "-i", "-e", file, offset}, frames) != 0) return {};
     std::string innermost, function, kernel_line;
     while (!frames.empty()) {
         const std::string name = take_line(frames);
         std::string line = take_line(frames);
+        if (line.find(":?") != std::string::npos || line.find(kShimFolder) != std::string::npos) continue;
+        line = line.substr(line.rfind('/') + 1);
         line = line.substr(0, line.find(" ("));   // without "(discriminator 2)"
-        if (line.empty() || line[0] == '?' || line.find(":?") != std::string::npos) continue;
+        if (line.empty() || line[0] == '?') continue;
         if (innermost.empty()) {
             innermost = line;
-            function = name.substr(0, name.find('('));
+            function = name.substr(0, name.find_first_of("<("));   // "void load_vec<4, float>(…)"
+            function = function.substr(function.rfind(' ') + 1);
         }
         if (kernel_line.empty() && line.find(".cu:") != std::string::npos) kernel_line = line;
     }
@@ -80,7 +85,8 @@ std::string where(const void* site) {
     if (worker == nullptr || worker->launch == nullptr) return {};
     std::string text = std::string("kernel ") + worker->launch->info.kernel + ", block " + index_text(worker->block_index) + ", thread " +
                        thread_text(*worker, worker->thread);
-    const std::string line = source_line(site);
+    // A step is a function of its own: the kernel's line is where it called for the step.
+    const std::string line = source_line(worker->in_step && emu_current != nullptr ? emu_current->site : site);
     return line.empty() ? text : text + ", " + line;
 }
 

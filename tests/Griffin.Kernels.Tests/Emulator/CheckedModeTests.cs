@@ -11,6 +11,7 @@ public sealed class CheckedModeTests
 {
     private const string Source = """
         #include "include/vec.cuh"
+        #include "include/mma.cuh"
         struct CopyParams { const f32* x; f32* y; i64 length; i64 shift; };
         __global__ void copy(CopyParams p) {
             const i64 i = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -25,6 +26,18 @@ public sealed class CheckedModeTests
             tile[threadIdx.x] = p.x[threadIdx.x];
             if (p.shift == 0) __syncthreads();
             p.y[threadIdx.x] = tile[63 - threadIdx.x];
+        }
+        __global__ void tile(CopyParams p) {
+            __shared__ Vec<bf16, 8> a[16][2];
+            __shared__ Vec<bf16, 8> b[8][2];
+            for (i32 i = threadIdx.x; i < p.length; i += 64) a[i / 2][i % 2] = Vec<bf16, 8>{};
+            if (threadIdx.x < 16) b[threadIdx.x / 2][threadIdx.x % 2] = Vec<bf16, 8>{};
+            __syncthreads();
+            if (threadIdx.x >= 32) return;
+            MmaAccumulator<1, 1> sum;
+            sum.fill(0.0f);
+            mma_tile<1>(sum, MmaRowsA{a[0][0].v, 16}, MmaRowsB{b[0][0].v + p.shift, 16});
+            p.y[threadIdx.x] = sum.v[0][0][0];
         }
         __global__ void last(CopyParams p) {
             p.y[0] = p.x[blockIdx.x * blockDim.x + threadIdx.x];
@@ -53,19 +66,27 @@ public sealed class CheckedModeTests
 
     [Test]
     public void A_read_past_the_end_names_kernel_thread_line_and_allocation() => Assert.That(Fault("copy", 100, 101, 0),
-        Does.Contain("kernel copy, block (1, 0, 0), thread (36, 0, 0), faulty.cu:5: invalid read of 4 bytes")
+        Does.Contain("kernel copy, block (1, 0, 0), thread (36, 0, 0), faulty.cu:6: invalid read of 4 bytes")
             .And.Contain("just past the end of an allocation of 400 bytes"));
 
     [Test]
     public void Memory_that_nobody_wrote_is_named() => Assert.That(Fault("copy", 90, 100, 0),
-        Does.Contain("faulty.cu:5: uninitialised read of 4 bytes").And.Contain("of an allocation of 400 bytes"));
+        Does.Contain("faulty.cu:6: uninitialised read of 4 bytes").And.Contain("of an allocation of 400 bytes"));
 
     [Test]
     public void A_misaligned_vector_is_named_with_the_line_of_the_kernel() => Assert.That(Fault("copy_vectors", 100, 4, 1),
-        Does.Contain("faulty.cu:9").And.Contain("misaligned read of 16 bytes"));
+        Does.Contain("faulty.cu:10").And.Contain("misaligned read of 16 bytes"));
 
     [Test]
     public void A_missing_barrier_is_named() => Assert.That(Fault("reverse", 100, 64, 1), Does.Contain("kernel reverse").And.Contain("'tile'"));
+
+    [Test]
+    public void A_matrix_tile_that_nobody_filled_is_named_with_the_line_of_the_kernel() => Assert.That(Fault("tile", 100, 30, 0),
+        Does.Contain("faulty.cu:27 (mma_tile, ").And.Contain("uninitialised read of 16 bytes").And.Contain("shared array 'a' of 512 bytes"));
+
+    [Test]
+    public void A_matrix_tile_across_the_end_is_named_with_the_line_of_the_kernel() => Assert.That(Fault("tile", 100, 32, 16),
+        Does.Contain("faulty.cu:27 (mma_tile, ").And.Contain("just past the end of shared array 'b' of 256 bytes"));
 
     [Test]
     public void The_order_of_threads_follows_the_seed()
