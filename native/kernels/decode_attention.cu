@@ -14,8 +14,9 @@
 //          decode_attention_combine: one thread per output element, 256 a block, no barriers
 // Variants VEC = 16-byte copies (head_dim, qkv_stride multiples of VEC; qkv and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
 // Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed
-// Error    half an ulp of y + (head_dim + keys_visible + splits + 16) * 2^-23 * (1 + max |s|) * max_j |v_j|
-// Bytes    the visible keys and values once per HEADS heads, rounded up to KEYS slots at the ends; q and y once; the workspace written and read
+// Error    half an ulp of y + 2 (head_dim * A + keys_visible + 16) * 2^-23 * sum p_j |v_j|, with p the exact probabilities and A the largest
+//          scale * sum |q_c k_jc| over the visible keys
+// Bytes    the visible keys and values once per HEADS heads; q once per split, y once; the workspace written and read
 #include "include/async_copy.cuh"
 #include "include/attention.cuh"
 #include "include/warp.cuh"

@@ -19,8 +19,8 @@
 // Determinism sums are sums of integers: no order shows in them. The same logits, counts, settings and index give the same token, whatever the
 //          other rows hold.
 // Error    probabilities below 2^-40 of the largest are not drawn; the others are within 2^-22 of theirs, relatively, plus 2^-40
-// Bytes    the row's logits once if greedy, else about 6 times (3 more for each of top-k and top-p), from the second pass on out of L2; its counts with
-//          them when the penalty is not 1
+// Bytes    the row's logits once if greedy, else about 3 times, and 4 or 5 more for each of top-k and top-p, from the second pass on out of L2;
+//          the row's counts with them when the penalty is not 1
 #include "include/block.cuh"
 #include "include/philox.cuh"
 #include "include/rows.cuh"

@@ -18,7 +18,8 @@
 //          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned.
 //          One op uses one tile size per head_dim and variant; the variants differ in the order of the sums only.
 // Aliasing y does not overlap qkv or the ring; the ring is read only
-// Error    with u = 2^-9 for bfloat16, 2^-24 for float32: half an ulp of y + (2u + (head_dim + keys + 16) * 2^-23 * (1 + max |s|)) * max_j |v_j|
+// Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with u = 2^-9 for bfloat16 and 0 for float32,
+//          p the exact probabilities and A the largest scale * sum |q_c k_jc| over the visible keys
 // Bytes    q and y once; keys and values of the tiles seen: (tokens of a tile + keys_visible + 2 KEYS) * 2 * head_dim elements per tile
 #include "include/async_copy.cuh"
 #include "include/attention.cuh"
