@@ -24,14 +24,14 @@ public static class LibrarySearch
     /// <param name="driverVersion">Version of the driver (12040 for 12.4) whose major version is preferred; 0 for the newest.</param>
     public static Nvrtc? TryOpenNvrtc(SearchTrace trace, int driverVersion = 0) =>
         TryBind<Nvrtc>(NvrtcLibrary, LibraryPlaces.NvrtcNames(driverVersion / 1000), LibraryPlaces.ToolkitFolders("cuda_nvrtc"), trace,
-            (exports, path) => new DirectNvrtc(exports, LoadedFile.Describe(path)), NvrtcVersion, companion: "nvrtc-builtins");
+            (exports, path) => new DirectNvrtc(exports, LoadedFile.Describe(path)), NvrtcVersion, _ => "*nvrtc-builtins*");
 
     /// <summary>Loads cuBLAS. Null when there is none.</summary>
     /// <param name="trace">Receives every attempt.</param>
     /// <param name="driverVersion">As for <see cref="TryOpenNvrtc"/>.</param>
     public static Blas? TryOpenBlas(SearchTrace trace, int driverVersion = 0) =>
         TryBind<Blas>(BlasLibrary, LibraryPlaces.BlasNames(driverVersion / 1000), LibraryPlaces.ToolkitFolders("cublas"), trace,
-            (exports, _) => new DirectBlas(exports), _ => "", companion: "cublasLt");
+            (exports, _) => new DirectBlas(exports), _ => "", name => name.Replace("cublas", "cublasLt", StringComparison.Ordinal));
 
     /// <summary>Loads the emulator, which stands for all three libraries, and initialises its driver. Null when it is not there.</summary>
     public static GpuProvider? TryOpenEmulator(SearchTrace trace) =>
@@ -46,7 +46,7 @@ public static class LibrarySearch
         }, provider => $"version {provider.Emulator!.Version}", byNameToo: false);
 
     private static T? TryBind<T>(string library, IReadOnlyList<string> names, IReadOnlyList<string> folders, SearchTrace trace,
-        Func<ExportTable, string, T> bind, Func<T, string> describe, string? companion = null, bool byNameToo = true) where T : class
+        Func<ExportTable, string, T> bind, Func<T, string> describe, Func<string, string>? companions = null, bool byNameToo = true) where T : class
     {
         ArgumentNullException.ThrowIfNull(trace);
         string[] explicitFolders = LibraryPlaces.ExplicitFolders();
@@ -72,7 +72,7 @@ public static class LibrarySearch
                 string path = Path.Combine(folder, name);
                 if (!File.Exists(path)) continue;
                 any = true;
-                if (companion is not null) Preload(folder, companion);
+                if (companions is not null) Preload(folder, companions(name));
                 if (TryLoad(path) is { } found) return found;
             }
             if (!any) trace.Add(new(library, folder, false, $"holds none of {string.Join(", ", names)}"));
@@ -108,10 +108,10 @@ public static class LibrarySearch
         }
     }
 
-    /// <summary>Loads the part that a library will ask for by bare name, from the same folder, so that it is found there.</summary>
-    private static void Preload(string folder, string companion)
+    /// <summary>Loads the parts that a library will ask for by bare name, from the same folder, so that they are found there.</summary>
+    private static void Preload(string folder, string pattern)
     {
-        foreach (string file in Directory.EnumerateFiles(folder, $"*{companion}*").Order(StringComparer.Ordinal))
+        foreach (string file in Directory.EnumerateFiles(folder, pattern).Order(StringComparer.Ordinal))
             NativeLibrary.TryLoad(file, out _);
     }
 

@@ -33,8 +33,7 @@ public sealed class GpuBlas : IDisposable
     /// <exception cref="ArgumentException">Shapes or types do not fit.</exception>
     public void MultiplyTransposed(TensorView x, TensorView w, TensorView y)
     {
-        if (x.Columns != w.Columns || y.Rows != x.Rows || y.Columns != w.Rows)
-            throw new ArgumentException($"y [{y.Rows}, {y.Columns}] is not x [{x.Rows}, {x.Columns}] times the transpose of w [{w.Rows}, {w.Columns}].", nameof(y));
+        CheckShapes(x, w, y);
         if (y.Length == 0) return;
         Enter();
         // Row-major y is column-major yᵀ [N, M] = op(w) · x with w read as a column-major [K, N] matrix.
@@ -46,12 +45,12 @@ public sealed class GpuBlas : IDisposable
     /// <exception cref="ArgumentException">Shapes or types do not fit.</exception>
     public void MultiplyTransposedBatched(TensorView x, long xStride, TensorView w, long wStride, TensorView y, long yStride, int count)
     {
-        if (x.Columns != w.Columns || y.Rows != x.Rows || y.Columns != w.Rows)
-            throw new ArgumentException($"y [{y.Rows}, {y.Columns}] is not x [{x.Rows}, {x.Columns}] times the transpose of w [{w.Rows}, {w.Columns}].", nameof(y));
+        CheckShapes(x, w, y);
         if (y.Length == 0 || count == 0) return;
         Enter();
         Check(_stream.Device.Provider.Blas!.GemmStridedBatched(_handle.Value, true, false, (int)y.Columns, (int)y.Rows, (int)x.Columns, 1f,
-            w.Address, TypeOf(w), Stride(w), wStride, x.Address, TypeOf(x), Stride(x), xStride, 0f, y.Address, TypeOf(y), Stride(y), yStride, count), "cublasGemmStridedBatchedEx");
+            w.Address, TypeOf(w), Stride(w), wStride, x.Address, TypeOf(x), Stride(x), xStride,
+            0f, y.Address, TypeOf(y), Stride(y), yStride, count), "cublasGemmStridedBatchedEx");
     }
 
     /// <summary>Destroys the cuBLAS handle and frees its workspace.</summary>
@@ -65,6 +64,12 @@ public sealed class GpuBlas : IDisposable
     {
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
         _stream.Enter();
+    }
+
+    private static void CheckShapes(in TensorView x, in TensorView w, in TensorView y)
+    {
+        if (x.Columns == w.Columns && y.Rows == x.Rows && y.Columns == w.Rows) return;
+        throw new ArgumentException($"y [{y.Rows}, {y.Columns}] is not x [{x.Rows}, {x.Columns}] times the transpose of w [{w.Rows}, {w.Columns}].");
     }
 
     private static int Stride(TensorView view) => checked((int)Math.Max(view.RowStride, 1));
