@@ -1,6 +1,5 @@
 // cuInit, versions, error names, devices.
 #include "core/context.h"
-#include "executor/worker_pool.h"
 
 #include <cstring>
 #include <dlfcn.h>

@@ -66,6 +66,15 @@ GRIFFIN_EXPORT CUresult cuStreamGetFlags(CUstream handle, unsigned* flags) {
     return CUDA_SUCCESS;
 }
 
+GRIFFIN_EXPORT CUresult cuStreamGetPriority(CUstream handle, int* priority) {
+    GRIFFIN_ENTER(call);
+    Stream* stream = find_stream(call.context(), handle);
+    if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+    if (!priority) return CUDA_ERROR_INVALID_VALUE;
+    *priority = stream->priority;
+    return CUDA_SUCCESS;
+}
+
 GRIFFIN_EXPORT CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
     GRIFFIN_ENTER(call);
     Stream* stream = find_stream(call.context(), handle);
