@@ -21,8 +21,3 @@ GK_DEVICE constexpr T max_of(T a, T b) { return a < b ? b : a; }
 
 template <typename T>
 GK_DEVICE constexpr T ceil_div(T a, T b) { return (a + b - 1) / b; }
-
-template <typename A, typename B>
-struct is_same { static constexpr bool value = false; };
-template <typename A>
-struct is_same<A, A> { static constexpr bool value = true; };

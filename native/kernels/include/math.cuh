@@ -16,6 +16,3 @@ GK_DEVICE f32 gelu_tanh(f32 x) {
 
 // ln(1 + e^x) without overflow.
 GK_DEVICE f32 softplus(f32 x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }
-
-// ln(sigmoid(x)).
-GK_DEVICE f32 log_sigmoid(f32 x) { return -softplus(-x); }
