@@ -102,7 +102,7 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue
     private static KernelPlan General(in VariantQuery<AttentionShape> query, int vector)
     {
         int headDim = query.Shape.HeadDim;
-        (int rows, int keys) = headDim switch { <= 64 => (64, 32), <= 128 => (32, 32), <= 256 => (32, 16), <= 512 => (16, 8), _ => (8, 8) };
+        (int rows, int keys) = headDim switch { <= 16 => (32, 32), <= 64 => (64, 32), <= 128 => (32, 32), <= 256 => (32, 16), <= 512 => (16, 8), _ => (8, 8) };
         int stride = ((headDim + 3) / 4 | 1) * 4;
         return new($"window_attention<{query.T}, {headDim}, {rows}, {keys}, {vector}>", GeneralThreads)
         {
