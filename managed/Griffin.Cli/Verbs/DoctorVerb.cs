@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using Griffin.Kernels.Diagnostics;
 using Griffin.Kernels.Interop;
 using Griffin.Kernels.Runtime;
 
@@ -37,10 +38,23 @@ internal sealed class DoctorVerb : Verb
         }
         using (device)
         {
-            if (settings.Json) JsonOutput.Write(settings.Streams.Output, json => WriteFindings(json, trace, device, null));
-            else WriteDevice(settings.Streams.Output, device);
+            if (!settings.Json) WriteDevice(settings.Streams.Output, device);
+            IReadOnlyList<SelfTestResult> results = settings.Work.Run(progress => KernelSelfTest.Run(
+                device, new ProgressAdapter<(int Done, int Total)>(progress, report => new StageProgress("self-test", report.Done, report.Total)), cancellationToken));
+            if (settings.Json)
+            {
+                JsonOutput.Write(settings.Streams.Output, json =>
+                {
+                    WriteFindings(json, trace, device, null);
+                    WriteResults(json, results);
+                });
+            }
+            else
+            {
+                WriteResults(settings.Streams.Output, results);
+            }
+            return Task.FromResult(results.All(result => result.Passed) ? ExitCode.Success : ExitCode.Failure);
         }
-        return Task.FromResult(ExitCode.Success);
     }
 
     private static void WriteTrace(TextWriter output, SearchTrace trace)
@@ -94,6 +108,34 @@ internal sealed class DoctorVerb : Verb
         json.WriteString("compiler", device.Provider.Nvrtc.Identity);
         json.WriteBoolean("cublas", device.HasBlas);
         json.WriteString("kernel_cache", device.Compiler.CacheFolder);
+    }
+
+    private static void WriteResults(TextWriter output, IReadOnlyList<SelfTestResult> results)
+    {
+        output.WriteLine($"self-test: {results.Count(result => result.Passed)} of {results.Count} kernel variants are right");
+        foreach (SelfTestResult result in results)
+        {
+            string outcome = result.Problem ?? string.Create(CultureInfo.InvariantCulture, $"error {result.LargestError:G3} of {result.Tolerance:G3}");
+            output.WriteLine($"    {result.Op} {result.Variant} {result.Type.CudaName()}: {(result.Passed ? "right" : "WRONG")}, {outcome.Split('\n')[0]}");
+        }
+    }
+
+    private static void WriteResults(Utf8JsonWriter json, IReadOnlyList<SelfTestResult> results)
+    {
+        json.WriteStartArray("self_test");
+        foreach (SelfTestResult result in results)
+        {
+            json.WriteStartObject();
+            json.WriteString("op", result.Op);
+            json.WriteString("variant", result.Variant);
+            json.WriteString("type", result.Type.CudaName());
+            json.WriteBoolean("passed", result.Passed);
+            if (double.IsFinite(result.LargestError)) json.WriteNumber("error", result.LargestError);
+            json.WriteNumber("tolerance", result.Tolerance);
+            if (result.Problem is not null) json.WriteString("problem", result.Problem);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
     }
 
     private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);

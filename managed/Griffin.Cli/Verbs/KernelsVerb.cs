@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using Griffin.Kernels.Interop;
 using Griffin.Kernels.Models;
@@ -45,7 +44,6 @@ internal sealed class KernelsVerb : Verb
         return Task.FromResult(rows.Any(row => row.Failure is not null) ? ExitCode.Failure : ExitCode.Success);
     }
 
-    [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "The command is not trimmed.")]
     private static IReadOnlyList<CatalogueEntry> Entries(GriffinConfig config, ElementType type, string? op)
     {
         IReadOnlyList<CatalogueEntry> all = KernelCatalogue.All(ModelOptions.Dimensions(config), type);

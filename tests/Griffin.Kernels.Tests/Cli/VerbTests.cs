@@ -216,6 +216,32 @@ internal sealed class VerbTests
         Assert.That(one.Output, Does.Contain("rms_norm<f32").And.Not.Contain("conv1d"));
     }
 
+    [Test]
+    public void Doctor_shows_libraries_the_device_and_the_self_test()
+    {
+        CliRun text = CliRun.Of("doctor", "--device", CliRun.Device), json = CliRun.Of("doctor", "--device", CliRun.Device, "--json");
+        Assert.That((text.ExitCode, json.ExitCode), Is.EqualTo((0, 0)), text.Output);
+        Assert.Multiple(() =>
+        {
+            foreach (string library in (string[])["CUDA driver: ", "NVRTC: ", "cuBLAS: ", "emulator: ", "device: ", "self-test: "])
+                Assert.That(text.Output.Split('\n'), Has.Some.StartsWith(library));
+            Assert.That(json.Json.GetProperty("libraries").EnumerateArray().Select(library => library.GetProperty("name").GetString()),
+                Is.EqualTo(new[] { "CUDA driver", "NVRTC", "cuBLAS", "emulator" }));
+            Assert.That(json.Json.GetProperty("self_test").EnumerateArray().Select(result => result.GetProperty("passed").GetBoolean()), Is.Not.Empty.And.All.True);
+            Assert.That(json.Json.GetProperty("self_test").EnumerateArray().Select(result => result.GetProperty("op").GetString()), Is.SupersetOf(new[] { "RmsNorm", "MatMul", "Sampler" }));
+        });
+    }
+
+    [Test]
+    public void Doctor_without_a_device_still_shows_what_was_sought()
+    {
+        CliRun run = CliRun.Of("doctor", "--device", "cuda:77", "--json");
+        Assert.That(run.ExitCode, Is.EqualTo(1));
+        Assert.That(run.Json.GetProperty("device").ValueKind, Is.EqualTo(JsonValueKind.Null));
+        Assert.That(run.Json.GetProperty("problem").GetString(), Is.Not.Empty);
+        Assert.That(run.Json.GetProperty("libraries").GetArrayLength(), Is.EqualTo(4));
+    }
+
     private static CliRun Generate(params string[] args) =>
         CliRun.Of(["generate", "--model", Model, "--device", CliRun.Device, "--json", .. args.Contains("--max-tokens") ? args : [.. args, "--max-tokens", "5"]]);
 
