@@ -41,14 +41,14 @@ public sealed class AustenTinyTests(ElementType precision) : IDisposable
     [Test]
     public void Greedy_continuations_match_token_for_token([Values] bool together)
     {
-        if (precision != ElementType.Float32)
-            Assert.Ignore("two tokens of a continuation are closer than bfloat16 resolves; float32 is held to the tokens");
+        // The two best logits of some steps are closer than bfloat16 resolves: only the first tokens are sure there.
+        var count = precision == ElementType.Float32 ? AustenTinyData.Greedy.First().Ids.Length : 5;
         var cases = AustenTinyData.Greedy.ToArray();
         foreach (var batch in together ? [cases] : cases.Select(single => new[] { single }).ToArray())
         {
-            var drawn = _run.Draw([.. batch.Select(item => AustenTinyData.Encode(item.Prompt))], SamplerSettings.Greedy, batch[0].Ids.Length);
+            var drawn = _run.Draw([.. batch.Select(item => AustenTinyData.Encode(item.Prompt))], SamplerSettings.Greedy, count);
             for (var i = 0; i < batch.Length; i++)
-                Assert.That(drawn[i], Is.EqualTo(batch[i].Ids), batch[i].Prompt);
+                Assert.That(drawn[i], Is.EqualTo(batch[i].Ids[..count]), batch[i].Prompt);
         }
     }
 
