@@ -186,7 +186,7 @@ GK_DEVICE Span chunk_at(const RgLruParams& p, i32 place) {
 }
 
 template <typename T, int VEC>
-__global__ void __launch_bounds__(256) rg_lru(RgLruParams p) {
+__global__ void __launch_bounds__(256, 1) rg_lru(RgLruParams p) {
     i32 row;
     const i32 c = column_of<VEC>(p, row);
     if (c >= p.width) return;

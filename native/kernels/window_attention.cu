@@ -101,7 +101,7 @@ GK_DEVICE void stage_rows(f32* tile, const Source& source) {
 }
 
 template <typename T, int HEAD_DIM, int ROWS, int KEYS, int VEC>
-__global__ void __launch_bounds__(128) window_attention(WindowAttentionParams p) {
+__global__ void __launch_bounds__(128, 1) window_attention(WindowAttentionParams p) {
     using Tile = AttentionTile<HEAD_DIM, ROWS, KEYS>;
     extern __shared__ f32 shared[];
     f32* queries = shared;                                          // [ROWS][STRIDE]
