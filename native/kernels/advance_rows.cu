@@ -7,7 +7,9 @@
 // Shapes    pos [tokens], row_start [rows + 1], slot [rows], seen [slots]; with STEP one token a row.
 // Launch    one thread a row, THREADS a block. No two rows of a call may name one slot.
 // Aliasing  rows.seen and seen are the same array, rows.pos and pos likewise.
-// Exact integer arithmetic; deterministic. Least bytes moved: 16 a row.
+// Exact integer arithmetic; deterministic.
+// Least bytes moved: 20 a row and 4 in all (row_start's two words, one of them shared with the next row; slot; pos; seen read and written);
+// with STEP pos is written too: 24 a row and 4 in all.
 #include "include/rows.cuh"
 
 struct AdvanceRowsParams {

@@ -4,6 +4,8 @@
 // barrier that follows the wait. The emulator's checked kernels keep the copies queued until the wait, so that a missing wait shows; its
 // unchecked ones copy at once, which no correct kernel can tell.
 //
+// Unproved: the PTX form (cp.async) compiles, but has not run on a GPU so far; tests ran its twins on the emulator.
+//
 //     async_copy_16(...); async_copy_16(...); async_commit();      // group 0
 //     async_copy_16(...); async_commit();                          // group 1
 //     async_wait<1>(); __syncthreads();                            // group 0 has landed, group 1 may be under way

@@ -8,7 +8,7 @@ struct bf16 { u16 bits; };
 GK_DEVICE f32 to_float(bf16 x) { return __uint_as_float(static_cast<u32>(x.bits) << 16); }
 GK_DEVICE f32 to_float(f32 x) { return x; }
 
-// Rounds to nearest even; a NaN becomes the canonical 0x7FFF on both machines.
+// Rounds to nearest even; a NaN becomes the canonical 0x7FFF on both machines. Unproved: the PTX form has not run on a GPU so far.
 GK_DEVICE bf16 to_bf16(f32 x) {
 #if defined(GRIFFIN_EMULATOR)
     const u32 bits = __float_as_uint(x);

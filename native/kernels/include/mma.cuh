@@ -16,6 +16,7 @@
 // Order of the sum: unspecified on a GPU within one k16 step, steps ascending; the emulator adds in ascending k with one rounding per term
 // (a product of two bfloat16 is exact in float32). Error of C: at most K * 2^-23 * sum |a||b| on both.
 //
+// Unproved: the PTX forms here (mma, ldmatrix, cvt to a pair) compile, but have not run on a GPU so far; tests ran their twins on the emulator.
 // On the emulator one call is one rendezvous of the warp, whatever the tile: prefer large KT.
 #pragma once
 #include "include/base.cuh"
