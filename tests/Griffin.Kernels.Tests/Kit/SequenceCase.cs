@@ -16,6 +16,12 @@ internal sealed record SequenceCase(IReadOnlyList<SequenceRow> Rows, IReadOnlyLi
 
     public int Tokens => Rows.Sum(row => row.Positions.Length);
 
+    /// <summary>The positions of all tokens.</summary>
+    public int[] Positions => [.. Rows.SelectMany(row => row.Positions)];
+
+    /// <summary>The packed index of each row's first token, and the number of tokens.</summary>
+    public int[] RowStart => [.. Enumerable.Range(0, Rows.Count + 1).Select(r => Rows.Take(r).Sum(row => row.Positions.Length))];
+
     /// <summary>
     /// Rows of every kind: one document; several in a row; one that goes on; one that goes on and then starts anew; padding on either side; a first
     /// position in mid-document on a fresh slot; nothing but padding; nothing at all. <paramref name="length"/> is the length of the longer rows.
@@ -41,14 +47,8 @@ internal sealed record SequenceCase(IReadOnlyList<SequenceRow> Rows, IReadOnlyLi
     public static int[] From(int first, int count) => [.. Enumerable.Range(first, count)];
 
     /// <summary>The call on a device.</summary>
-    public PackedRows Upload(OpTest test)
-    {
-        var starts = new int[Rows.Count + 1];
-        for (var r = 0; r < Rows.Count; r++)
-            starts[r + 1] = starts[r] + Rows[r].Positions.Length;
-        return new PackedRows(test.Integers([.. Rows.SelectMany(row => row.Positions)]), test.Integers(starts),
-            test.Integers([.. Rows.Select(row => row.Slot)]), test.Integers([.. Seen]));
-    }
+    public PackedRows Upload(OpTest test) =>
+        new(test.Integers(Positions), test.Integers(RowStart), test.Integers([.. Rows.Select(row => row.Slot)]), test.Integers([.. Seen]));
 
     /// <summary>The slots after the call: tokens since the last position 0, or since before.</summary>
     public int[] SeenAfter()
