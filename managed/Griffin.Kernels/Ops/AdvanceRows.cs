@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>Moves on what each row's slot has seen, after every layer of a call has used the old count; in steps also the positions.</summary>
-public sealed class AdvanceRows : KernelOp, IKernelCatalogue
+public sealed class AdvanceRows : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int Threads = 32;
 
@@ -24,6 +24,15 @@ public sealed class AdvanceRows : KernelOp, IKernelCatalogue
     /// <inheritdoc/>
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type) =>
         [.. s_variants.Enumerate(nameof(AdvanceRows), false, type), .. s_variants.Enumerate(nameof(AdvanceRows), true, type)];
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        TensorView positions = bench.Integers(3, 0);
+        TensorView seen = bench.Integers(0, 3);
+        PackedRows rows = new(positions, bench.Integers(0, 1, 2), bench.Integers(1, 0), seen);
+        new AdvanceRows(bench.Device, step: true).Run(bench.Stream, rows, seen, positions);
+        return seen;
+    }
 
     /// <summary>Queues the advance: seen[slot] becomes min(pos[t], seen + index of t in the row) + 1, t being the row's last real token.</summary>
     /// <param name="stream">The stream.</param>

@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops;
 /// The two gate projections of the RG-LRU, block-diagonal: logits u[h, j] = Σ_i z[h, i] · w[h, i, j] + bias[h, j] of the input gate and of the
 /// recurrence gate, side by side.
 /// </summary>
-public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue
+public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
 {
     private static readonly int[] rowClasses = [1, 2, 4, 8, int.MaxValue];
 
@@ -114,6 +114,16 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(BlockDiagonalGates), new(model.RnnWidth / model.GateBlocks, int.MaxValue), type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int width = SelfTestBench.Width, blockWidth = width / SelfTestBench.GateBlocks;
+        TensorView gates = bench.Output(SelfTestBench.Tokens, 2 * width);
+        new BlockDiagonalGates(bench.Device, bench.Type, width, SelfTestBench.GateBlocks, variant: bench.Variant).Run(
+            bench.Stream, bench.Input(SelfTestBench.Tokens, width), bench.Input(width, blockWidth, 0.5f), bench.Input(1, width),
+            bench.Input(width, blockWidth, 0.5f), bench.Input(1, width), gates);
+        return gates;
     }
 
     private PlannedKernel<BlockDiagonalGatesParams> KernelFor(int rows) => _kernels[_kernels.Length == 1 ? 0 : Tiling.ClassOf(rowClasses, rows)];

@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Ops;
 /// the call comes from the slot's state; what lies before the document counts for nothing. The state of a layer is the last taps-1 raw
 /// inputs, oldest first, [taps-1, width] in the op's type.
 /// </summary>
-public sealed class Conv1D : KernelOp, IKernelCatalogue
+public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 64;
     private const int Steps = 64;
@@ -103,6 +103,17 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue
         ArgumentNullException.ThrowIfNull(model);
         Shape shape = new(model.RnnWidth, model.ConvTaps);
         return variants.Enumerate(nameof(Conv1D), shape, type).Concat(updateVariants.Enumerate(nameof(Conv1D), shape, type));
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int width = SelfTestBench.Width, taps = SelfTestBench.Taps;
+        TensorView y = bench.Output(SelfTestBench.Tokens, width);
+        TensorView tail = bench.Input(SelfTestBench.Slots, (taps - 1) * width);
+        new Conv1D(bench.Device, bench.Type, width, taps, bench.Variant).Run(
+            bench.Stream, bench.Rows(), bench.Input(SelfTestBench.Tokens, width), bench.Input(1, width), bench.Input(width, taps), bench.Input(1, width),
+            y, SelfTestBench.State(tail));
+        return y;
     }
 
     private void CheckInput(in PackedRows rows, in TensorView x, in TensorView inputBias, in LayerState state, int vector)

@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops;
 /// The convolution of <see cref="Conv1D"/> for one token per row, updating the state in the same kernel. It gives the bits that Conv1D and its
 /// update give.
 /// </summary>
-public sealed class Conv1DStep : KernelOp, IKernelCatalogue
+public sealed class Conv1DStep : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 128;
 
@@ -87,6 +87,17 @@ public sealed class Conv1DStep : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(Conv1DStep), model.RnnWidth, type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int width = SelfTestBench.Width, taps = SelfTestBench.Taps;
+        TensorView y = bench.Output(SelfTestBench.Slots, width);
+        TensorView tail = bench.Input(SelfTestBench.Slots, (taps - 1) * width);
+        new Conv1DStep(bench.Device, bench.Type, width, taps, bench.Variant).Run(
+            bench.Stream, bench.Steps(), bench.Input(SelfTestBench.Slots, width), bench.Input(1, width), bench.Input(width, taps), bench.Input(1, width),
+            y, SelfTestBench.State(tail));
+        return y;
     }
 
     private static KernelPlan Plan(in VariantQuery<int> query, int vector) =>

@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops;
 /// Attention of one token per row over the state's ring, in which <see cref="RotaryStep"/> has written the token's own key and value. The ring's
 /// slots are split over blocks; a second kernel merges the splits in a fixed order. The splits depend on the shapes and the device, not on positions.
 /// </summary>
-public sealed class DecodeAttention : KernelOp, IKernelCatalogue
+public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int Threads = 128;
     private const int CombineThreads = 256;
@@ -118,6 +118,17 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue
         ArgumentNullException.ThrowIfNull(model);
         AttentionShape shape = new(model.Heads, model.HeadDim);
         return variants.Enumerate(nameof(DecodeAttention), shape, type).Concat(combineVariants.Enumerate(nameof(DecodeAttention), shape, type));
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int rows = SelfTestBench.Slots, heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim, ringSlots = SelfTestBench.RingSlots;
+        DecodeAttention op = new(bench.Device, bench.Type, heads, headDim, bench.Variant);
+        TensorView y = bench.Output(rows, heads * headDim);
+        op.Run(
+            bench.Stream, bench.Steps(), bench.Input(rows, (heads + 2) * headDim), SelfTestBench.State(bench.Ring()), ringSlots, ringSlots,
+            y, bench.Workspace(op.WorkspaceBytes(rows, ringSlots)));
+        return y;
     }
 
     private int HeadGroups => (_shape.Heads + _kernel.Plan.TileRows - 1) / _kernel.Plan.TileRows;

@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>Gathers rows of a table by token: y[n] = round(scale · table[tokens[n]]). A scale of 1 makes it a plain row gather.</summary>
-public sealed class Embedding : KernelOp, IKernelCatalogue
+public sealed class Embedding : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 256;
 
@@ -65,6 +65,15 @@ public sealed class Embedding : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(Embedding), model.Width, type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int width = SelfTestBench.Width, vocabulary = SelfTestBench.Vocabulary;
+        TensorView y = bench.Output(4, width);
+        new Embedding(bench.Device, bench.Type, width, bench.Variant).Run(
+            bench.Stream, bench.Integers(0, vocabulary - 1, 7, 7), bench.Input(vocabulary, width), 1.5f, y);
+        return y;
     }
 
     private static KernelPlan Plan(in VariantQuery<int> query, int vector) =>

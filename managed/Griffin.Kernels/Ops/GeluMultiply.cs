@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>The middle of the gated MLP: y = gelu(g + bg) · (u + bu), gelu in its tanh form.</summary>
-public sealed class GeluMultiply : KernelOp, IKernelCatalogue
+public sealed class GeluMultiply : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 128;
     private const int Rows = 4;
@@ -68,6 +68,14 @@ public sealed class GeluMultiply : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(GeluMultiply), model.MlpWidth, type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int tokens = SelfTestBench.Tokens, width = SelfTestBench.MlpWidth;
+        TensorView y = bench.Output(tokens, width);
+        new GeluMultiply(bench.Device, bench.Type, width, bench.Variant).Run(bench.Stream, bench.Input(tokens, 2 * width, 2), bench.Input(1, 2 * width), y);
+        return y;
     }
 
     private static KernelPlan Plan(in VariantQuery<int> query, int vector) =>

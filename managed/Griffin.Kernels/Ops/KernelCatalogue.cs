@@ -83,19 +83,21 @@ public static class KernelCatalogue
         ArgumentNullException.ThrowIfNull(model);
         return
         [
-            .. assembly.GetTypes()
-                .Where(op => op is { IsClass: true, IsAbstract: false } && typeof(IKernelCatalogue).IsAssignableFrom(op))
-                .SelectMany(op => List(op)(model, type))
+            .. Implementations<Func<ModelDimensions, ElementType, IEnumerable<CatalogueEntry>>>(assembly, typeof(IKernelCatalogue))
+                .SelectMany(op => op.Method(model, type))
                 .DistinctBy(entry => (entry.Op, entry.Variant, entry.Spec.Source.Name, entry.Spec.NameExpression, entry.Spec.Architecture))
                 .OrderBy(entry => entry.Op, StringComparer.Ordinal)
                 .ThenBy(entry => entry.Spec.NameExpression, StringComparer.Ordinal),
         ];
     }
 
+    /// <summary>The classes of an assembly that implement an interface, each with the one static method that the interface asks for.</summary>
+    /// <typeparam name="TMethod">Type of the method.</typeparam>
+    /// <param name="assembly">Where to look.</param>
+    /// <param name="contract">The interface.</param>
     [RequiresUnreferencedCode("Ops are found by reflection.")]
-    private static Func<ModelDimensions, ElementType, IEnumerable<CatalogueEntry>> List(Type op)
-    {
-        InterfaceMapping mapping = op.GetInterfaceMap(typeof(IKernelCatalogue));
-        return mapping.TargetMethods[0].CreateDelegate<Func<ModelDimensions, ElementType, IEnumerable<CatalogueEntry>>>();
-    }
+    internal static IEnumerable<(Type Op, TMethod Method)> Implementations<TMethod>(Assembly assembly, Type contract) where TMethod : Delegate =>
+        assembly.GetTypes()
+            .Where(op => op is { IsClass: true, IsAbstract: false } && contract.IsAssignableFrom(op))
+            .Select(op => (op, op.GetInterfaceMap(contract).TargetMethods[0].CreateDelegate<TMethod>()));
 }

@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Ops;
 /// our kernels, one of several by the number of rows. With batch invariance on, or a variant forced, our kernels are always used:
 /// then a row's bits depend on that row and w only, whatever the number of rows.
 /// </summary>
-public sealed class MatMul : KernelOp, IKernelCatalogue
+public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int SharedStride = 40;     // elements of a row of a tile of matmul_mma
     private const int Stages = 3;
@@ -130,6 +130,15 @@ public sealed class MatMul : KernelOp, IKernelCatalogue
         return products.SelectMany(product => variants.Enumerate(nameof(MatMul), product, type));
 
         Shape Product(int columns, int inner) => new(columns, inner, type, false, int.MaxValue);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int tokens = SelfTestBench.Tokens, n = SelfTestBench.MlpWidth, k = SelfTestBench.Width;
+        TensorView y = bench.Output(tokens, n);
+        _ = bench.Stream.Blas;
+        new MatMul(bench.Device, bench.Type, n, k, variant: bench.Variant).Run(bench.Stream, bench.Input(tokens, k), bench.Input(n, k, 0.25f), y);
+        return y;
     }
 
     private PlannedKernel<MatMulParams> KernelFor(int rows)

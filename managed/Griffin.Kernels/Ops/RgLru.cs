@@ -11,7 +11,7 @@ namespace Griffin.Kernels.Ops;
 /// The sequential variants walk each row in time and give the same bits under any split of a sequence into calls; they suit many channels. The
 /// chunked variants cut time into chunks of <see cref="ChunkTokens"/> tokens, for few channels and long rows on a wide device; they need a workspace.
 /// </remarks>
-public sealed class RgLru : KernelOp, IKernelCatalogue
+public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
 {
     /// <summary>Tokens of a chunk in the chunked variants.</summary>
     public const int ChunkTokens = 128;
@@ -127,6 +127,17 @@ public sealed class RgLru : KernelOp, IKernelCatalogue
         ArgumentNullException.ThrowIfNull(model);
         return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants }
             .SelectMany(table => table.Enumerate(nameof(RgLru), model.RnnWidth, type));
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int tokens = SelfTestBench.Tokens, width = SelfTestBench.Width, slots = SelfTestBench.Slots;
+        RgLru op = new(bench.Device, bench.Type, width, bench.Variant);
+        TensorView output = bench.Output(tokens, width);
+        op.Run(
+            bench.Stream, bench.Rows(), bench.Input(tokens, width), bench.Input(tokens, 2 * width, 2), bench.Input(tokens, width), bench.Input(1, width),
+            bench.Input(1, width, 2, -4), output, SelfTestBench.State(bench.Float32Input(slots, width, 1)), bench.Workspace(op.WorkspaceBytes(tokens, slots)));
+        return output;
     }
 
     // Four warps of channels for every multiprocessor keep memory busy without chunks; short rows have too little time to cut.

@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>The scan of <see cref="RgLru"/> for one token per row, updating h in the same kernel. It gives the bits of RgLru's sequential variants.</summary>
-public sealed class RgLruStep : KernelOp, IKernelCatalogue
+public sealed class RgLruStep : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 64;
 
@@ -72,6 +72,16 @@ public sealed class RgLruStep : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(RgLruStep), model.RnnWidth, type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int rows = SelfTestBench.Slots, width = SelfTestBench.Width;
+        TensorView output = bench.Output(rows, width);
+        new RgLruStep(bench.Device, bench.Type, width, bench.Variant).Run(
+            bench.Stream, bench.Steps(), bench.Input(rows, width), bench.Input(rows, 2 * width, 2), bench.Input(rows, width), bench.Input(1, width),
+            bench.Input(1, width, 2, -4), output, SelfTestBench.State(bench.Float32Input(rows, width, 1)));
+        return output;
     }
 
     private static KernelPlan Plan(in VariantQuery<int> query, int vector) =>

@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops;
 /// Appends the keys and values of a call to the rings, after attention has read them: of each row the last document's, at most the last
 /// ringSlots of them, position p to ring slot p mod ringSlots. Rows of padding leave their ring alone.
 /// </summary>
-public sealed class RingAppend : KernelOp, IKernelCatalogue
+public sealed class RingAppend : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int Threads = 256;
 
@@ -65,6 +65,15 @@ public sealed class RingAppend : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(RingAppend), new(model.Heads, model.HeadDim), type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim;
+        TensorView ring = bench.Ring();
+        new RingAppend(bench.Device, bench.Type, heads, headDim, bench.Variant).Run(
+            bench.Stream, bench.Rows(), bench.Input(SelfTestBench.Tokens, (heads + 2) * headDim), SelfTestBench.State(ring), SelfTestBench.RingSlots);
+        return ring;
     }
 
     private static KernelPlan Plan(in VariantQuery<Shape> query, int vector) => new($"ring_append<{query.T}, {vector}>", Threads) { Vector = vector };

@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>RMSNorm, y = x / sqrt(mean(x²) + eps) · (1 + scale), alone or after adding a residual in place.</summary>
-public sealed class RmsNorm : KernelOp, IKernelCatalogue
+public sealed class RmsNorm : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 1024;
     private const int UsualThreads = 256;
@@ -82,6 +82,14 @@ public sealed class RmsNorm : KernelOp, IKernelCatalogue
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(RmsNorm), new(model.Width, Residual: false), type)
             .Concat(variants.Enumerate(nameof(RmsNorm), new(model.Width, Residual: true), type));
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int tokens = SelfTestBench.Tokens, width = SelfTestBench.Width;
+        TensorView y = bench.Output(tokens, width);
+        new RmsNorm(bench.Device, bench.Type, width, bench.Variant).Run(bench.Stream, bench.Input(tokens, width, 3), bench.Input(1, width, 0.5f), y, 1e-6f);
+        return y;
     }
 
     private void CheckCommon(in TensorView x, in TensorView scale, in TensorView y, int rows)

@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops;
 /// Partial rotary position embedding in place: channels j and j + rotated/2 of every q head and of the k head turn by pos · base^(-2j/rotated);
 /// the channels from <c>rotated</c> on pass through. Padding rows stay as they are.
 /// </summary>
-public sealed class RotaryEmbedding : KernelOp, IKernelCatalogue
+public sealed class RotaryEmbedding : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int Threads = 256;
 
@@ -65,6 +65,15 @@ public sealed class RotaryEmbedding : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(RotaryEmbedding), RotaryShape.Of(model), type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim;
+        TensorView qkv = bench.Input(SelfTestBench.Tokens, (heads + 2) * headDim);
+        new RotaryEmbedding(bench.Device, bench.Type, heads, headDim, SelfTestBench.Rotated, bench.Variant).Run(
+            bench.Stream, qkv, bench.Positions(), bench.Phases());
+        return qkv;
     }
 
     private static KernelPlan Plan(in VariantQuery<RotaryShape> query, int vector) => new($"rotary_embedding<{query.T}, {vector}>", Threads) { Vector = vector };

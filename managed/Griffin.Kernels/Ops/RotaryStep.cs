@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops;
 /// Rotary position embedding of one token per row, fused with the write of its key and value to the row's ring. q turns in place; k is written
 /// rotated to ring slot pos mod ringSlots, with v, and stays unrotated in qkv. Padding rows write nothing.
 /// </summary>
-public sealed class RotaryStep : KernelOp, IKernelCatalogue
+public sealed class RotaryStep : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int Threads = 256;
 
@@ -72,6 +72,15 @@ public sealed class RotaryStep : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(RotaryStep), RotaryShape.Of(model), type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim;
+        TensorView ring = bench.Ring();
+        new RotaryStep(bench.Device, bench.Type, heads, headDim, SelfTestBench.Rotated, bench.Variant).Run(
+            bench.Stream, bench.Steps(), bench.Input(SelfTestBench.Slots, (heads + 2) * headDim), bench.Phases(), SelfTestBench.State(ring), SelfTestBench.RingSlots);
+        return ring;
     }
 
     private static KernelPlan Plan(in VariantQuery<RotaryShape> query, int vector) => new($"rotary_step<{query.T}, {vector}>", Threads) { Vector = vector };

@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Ops;
 /// <see cref="SamplerSettings.WriteTo"/>, then Int32 counts [vocabulary]; a fresh slot has counts of zero. The draw depends on the logits, the
 /// counts, the settings with their seed, and the absolute index of the drawn token.
 /// </summary>
-public sealed class Sampler : KernelOp, IKernelCatalogue
+public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxVocabulary = 1 << 20;
     private const int NarrowVocabulary = 4096;
@@ -97,6 +97,21 @@ public sealed class Sampler : KernelOp, IKernelCatalogue
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(Sampler), model.Vocabulary, ElementType.Float32)
             .Concat(countVariants.Enumerate(nameof(Sampler), model.Vocabulary, ElementType.Float32));
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int rows = SelfTestBench.Slots, vocabulary = SelfTestBench.Vocabulary;
+        int stateBytes = (int)StateBytes(vocabulary);
+        byte[] slots = new byte[rows * stateBytes];
+        new SamplerSettings { Temperature = 0.8f, TopK = 20, TopP = 0.9f, Seed = 7 }.WriteTo(slots);
+        SamplerSettings.Greedy.WriteTo(slots.AsSpan(stateBytes));
+        TensorView states = bench.Integers(MemoryMarshal.Cast<byte, int>(slots));
+        TensorView tokens = bench.Output(ElementType.Int32, 1, rows);
+        new Sampler(bench.Device, vocabulary, bench.Variant).Run(
+            bench.Stream, bench.Float32Input(rows, vocabulary, 4), bench.Integers(5, 9), bench.Integers(0, 1),
+            new LayerState(states.Owner, states.Address, stateBytes), tokens);
+        return tokens;
     }
 }
 

@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>Soft-cap of float32 logits in place: x ← cap · tanh(x / cap).</summary>
-public sealed class SoftCap : KernelOp, IKernelCatalogue
+public sealed class SoftCap : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 256;
 
@@ -49,6 +49,13 @@ public sealed class SoftCap : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(SoftCap), model.Vocabulary, ElementType.Float32);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        TensorView logits = bench.Float32Input(SelfTestBench.Tokens, SelfTestBench.Vocabulary, 90);
+        new SoftCap(bench.Device, SelfTestBench.Vocabulary, bench.Variant).Run(bench.Stream, logits, 30);
+        return logits;
     }
 
     private static KernelPlan Plan(in VariantQuery<int> query, int vector) =>

@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Ops;
 /// positions of its own document up to its own, from the ring and from the call. With keysVisible as large as the ring it is global
 /// attention. A query's bits depend on what it sees and on its position, not on how the sequence was cut into calls.
 /// </summary>
-public sealed class WindowAttention : KernelOp, IKernelCatalogue
+public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MatrixRows = 128;
     private const int MatrixThreads = 256;
@@ -84,6 +84,15 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue
     {
         ArgumentNullException.ThrowIfNull(model);
         return variants.Enumerate(nameof(WindowAttention), new(model.Heads, model.HeadDim), type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int tokens = SelfTestBench.Tokens, heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim, ringSlots = SelfTestBench.RingSlots;
+        TensorView y = bench.Output(tokens, heads * headDim);
+        new WindowAttention(bench.Device, bench.Type, heads, headDim, bench.Variant).Run(
+            bench.Stream, bench.Rows(), bench.Input(tokens, (heads + 2) * headDim), SelfTestBench.State(bench.Ring()), ringSlots, ringSlots, y);
+        return y;
     }
 
     private static KernelPlan Matrix(VariantQuery<AttentionShape> query)

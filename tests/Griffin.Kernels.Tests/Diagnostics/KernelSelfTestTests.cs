@@ -8,13 +8,13 @@ namespace Griffin.Kernels.Tests.Diagnostics;
 /// <summary>The doctor's self-test covers every op, passes here, and would see a wrong result.</summary>
 public sealed class KernelSelfTestTests
 {
-    // Set to a file to write the records anew, after a change of the cases in Diagnostics/SelfTests.cs.
+    // Set to a file to write the records anew, after a change of an op's self-test.
     private const string RecordVariable = "GRIFFIN_RECORD_SELFTEST";
 
     [Test]
     public void EveryOpHasASelfTest()
     {
-        IEnumerable<string> ops = KernelCatalogue.All(SelfTests.Dimensions, ElementType.BFloat16).Select(entry => entry.Op).Distinct();
+        IEnumerable<string> ops = KernelCatalogue.All(SelfTestBench.Dimensions, ElementType.BFloat16).Select(entry => entry.Op).Distinct();
         Assert.That(KernelSelfTest.Ops, Is.EquivalentTo(ops));
     }
 

@@ -1,8 +1,7 @@
 using System.Runtime.InteropServices;
-using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
-namespace Griffin.Kernels.Diagnostics;
+namespace Griffin.Kernels.Ops;
 
 /// <summary>
 /// Gives a self-test its operands: the same numbers on every device, exact in bfloat16, so that both storage types have one expected
@@ -21,9 +20,12 @@ internal sealed class SelfTestBench : IDisposable
     public const int RingSlots = 9;
     public const int Slots = 2;
 
+    /// <summary>Tokens of <see cref="Rows"/>.</summary>
+    public const int Tokens = 13;
+
     // Row 0 goes on at position 3 of slot 1; row 1 holds a document and the start of the next, on a fresh slot 0.
     private static readonly int[] positions = [3, 4, 5, 6, 7, 8, 0, 1, 2, 3, 0, 1, 2];
-    private static readonly int[] rowStart = [0, 6, 13];
+    private static readonly int[] rowStart = [0, 6, Tokens];
     private static readonly int[] slots = [1, 0];
     private static readonly int[] seen = [0, 3];
 
@@ -31,6 +33,20 @@ internal sealed class SelfTestBench : IDisposable
     private uint _random = 12345;
 
     public SelfTestBench(GpuStream stream, ElementType type, string? variant) => (Stream, Type, Variant) = (stream, type, variant);
+
+    /// <summary>The sizes, to list variants by.</summary>
+    public static ModelDimensions Dimensions { get; } = new()
+    {
+        Width = Width,
+        RnnWidth = Width,
+        Heads = Heads,
+        HeadDim = HeadDim,
+        GateBlocks = GateBlocks,
+        MlpWidth = MlpWidth,
+        Vocabulary = Vocabulary,
+        Window = RingSlots - 1,
+        ConvTaps = Taps,
+    };
 
     public GpuStream Stream { get; }
 
@@ -42,9 +58,6 @@ internal sealed class SelfTestBench : IDisposable
     /// <summary>The variant to force; null for the one the device chooses.</summary>
     public string? Variant { get; }
 
-    /// <summary>Tokens of <see cref="Rows"/>.</summary>
-    public static int Tokens => positions.Length;
-
     /// <summary>A matrix of the storage type, uniform in ±<paramref name="scale"/> around <paramref name="center"/>.</summary>
     public TensorView Input(long rows, long columns, float scale = 1, float center = 0) => Fill(Type, rows, columns, scale, center);
 
@@ -53,9 +66,6 @@ internal sealed class SelfTestBench : IDisposable
 
     /// <summary>A vector of integers.</summary>
     public TensorView Integers(params ReadOnlySpan<int> values) => Upload(values, ElementType.Int32, 1, values.Length);
-
-    /// <summary>A vector of 64-bit integers.</summary>
-    public TensorView Words(ReadOnlySpan<ulong> values) => Upload(values, ElementType.UInt64, 1, values.Length);
 
     /// <summary>A matrix of NaN in the storage type.</summary>
     public TensorView Output(long rows, long columns) => Output(Type, rows, columns);
@@ -85,6 +95,13 @@ internal sealed class SelfTestBench : IDisposable
 
     /// <summary>Keys and values in every slot.</summary>
     public TensorView Ring() => Input(Slots, 2L * RingSlots * HeadDim);
+
+    /// <summary>The phases that turn <see cref="Rotated"/> channels.</summary>
+    public TensorView Phases()
+    {
+        ulong[] phases = RotaryPhases.Compute(Rotated, 10000);
+        return Upload<ulong>(phases, ElementType.UInt64, 1, phases.Length);
+    }
 
     /// <summary>Waits, and reads a result as float32.</summary>
     public float[] Read(TensorView view)
