@@ -8,17 +8,23 @@ internal static class GriffinConfigRules
     /// <summary>No dimension of the family comes near this; products of two of them stay far from overflow.</summary>
     private const int LargestDimension = 1 << 24;
 
+    /// <summary>The sampler's limit.</summary>
+    private const int LargestVocabulary = 1 << 20;
+
+    /// <summary>The attention kernels' limit.</summary>
+    private const int LargestHeadDim = 1024;
+
     /// <summary>The first rule that <paramref name="config"/> breaks, as one line; null when it breaks none.</summary>
     internal static string? FindProblem(GriffinConfig config) =>
-        Dimension("vocab_size", config.Vocabulary)
+        Dimension("vocab_size", config.Vocabulary, LargestVocabulary)
         ?? Dimension("hidden_size", config.Width)
         ?? Dimension("num_hidden_layers", config.Layers)
         ?? Dimension("num_attention_heads", config.Heads)
         ?? Dimension("intermediate_size", config.MlpWidth)
         ?? Dimension("lru_width", config.RnnWidth)
+        ?? Pattern(config)
         ?? HeadWidth(config)
         ?? Dimension("num_gate_blocks", config.GateBlocks)
-        ?? Pattern(config)
         ?? GateBlocks(config)
         ?? Window(config)
         ?? (config.ConvTaps is < 1 or > 64 ? $"conv1d_width is {config.ConvTaps}: it must be between 1 and 64" : null)
@@ -28,12 +34,12 @@ internal static class GriffinConfigRules
         ?? Token("pad_token_id", config.PadToken, config)
         ?? config.EosTokens.Select(token => Token("eos_token_id", token, config)).FirstOrDefault(problem => problem is not null);
 
-    private static string? Dimension(string key, int value) =>
-        value is < 1 or > LargestDimension ? $"{key} is {value}: it must be between 1 and {LargestDimension}" : null;
+    private static string? Dimension(string key, int value, int largest = LargestDimension) =>
+        value < 1 || value > largest ? $"{key} is {value}: it must be between 1 and {largest}" : null;
 
     private static string? HeadWidth(GriffinConfig config) => config.HeadDim == 0
         ? $"hidden_size is {config.Width}, which num_attention_heads {config.Heads} does not divide: set head_dim"
-        : Dimension("head_dim", config.HeadDim);
+        : Dimension("head_dim", config.HeadDim, config.AttentionLayers > 0 ? LargestHeadDim : LargestDimension);
 
     private static string? Pattern(GriffinConfig config) =>
         config.Pattern.Count == 0 ? "block_types is empty: list \"recurrent\" and \"attention\" in layer order" : null;
@@ -62,6 +68,8 @@ internal static class GriffinConfigRules
 
     private static string? Rotary(GriffinConfig config)
     {
+        if (config.AttentionLayers > 0 && config.RopeTheta is not (> 1 and <= 1e15))
+            return $"rope_theta is {Text(config.RopeTheta)}: it must be above 1 and at most 1e15";
         if (!double.IsFinite(config.RopeTheta) || config.RopeTheta <= 0)
             return $"rope_theta is {Text(config.RopeTheta)}: it must be positive";
         if (config.PartialRotaryFactor is not (>= 0 and <= 1))
