@@ -20,9 +20,11 @@ internal sealed class DoctorVerb : Verb
     protected override Task<int> RunAsync(ParseResult parsed, CommonSettings settings, CancellationToken cancellationToken)
     {
         SearchTrace trace = new();
-        LibrarySearch.TryOpenDriver(trace);
-        LibrarySearch.TryOpenNvrtc(trace);
-        LibrarySearch.TryOpenBlas(trace);
+        // The driver's version steers the search, here as when the device is opened: the same files are found.
+        int version = 0;
+        LibrarySearch.TryOpenDriver(trace)?.DriverGetVersion(out version);
+        LibrarySearch.TryOpenNvrtc(trace, version);
+        LibrarySearch.TryOpenBlas(trace, version);
         LibrarySearch.TryOpenEmulator(trace);
         if (!settings.Json) WriteTrace(settings.Streams.Output, trace);
 
