@@ -30,7 +30,15 @@ public sealed class TextScorer : IDisposable
         _context = context;
         int rows = (int)Math.Clamp(LogitsBudgetBytes / sizeof(float) / _vocabulary, 1, Math.Max(1, TokensAtOnce / context));
         _session = model.CreateSession(new SessionOptions { Slots = rows, MaxBatch = rows, ChunkTokens = Math.Min(rows * context, TokensAtOnce), GlobalCapacity = context });
-        _states = [.. Enumerable.Range(0, rows).Select(_ => _session.States.Rent())];
+        try
+        {
+            _states = [.. Enumerable.Range(0, rows).Select(_ => _session.States.Rent())];
+        }
+        catch
+        {
+            _session.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Scores a sequence.</summary>
