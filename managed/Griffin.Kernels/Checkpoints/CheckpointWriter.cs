@@ -30,7 +30,7 @@ public static class CheckpointWriter
     /// <param name="progress">Told (bytes written, bytes in all).</param>
     /// <param name="cancellationToken">Stops between pieces and leaves no part of a file.</param>
     /// <exception cref="CheckpointException">The folder holds a checkpoint that is not to be replaced.</exception>
-    /// <exception cref="IOException">A file cannot be written.</exception>
+    /// <exception cref="IOException">The folder or a file cannot be written; one line says why.</exception>
     public static void Save(
         ICheckpointSource source,
         string folder,
@@ -41,7 +41,7 @@ public static class CheckpointWriter
         ArgumentNullException.ThrowIfNull(source);
         options ??= new CheckpointWriteOptions();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.ShardBytes, nameof(options));
-        Directory.CreateDirectory(folder);
+        MakeFolder(folder);
         string[] old = [.. OldFiles(folder)];
         if (old.Length > 0 && !options.Overwrite)
             throw new CheckpointException(folder, $"already holds a checkpoint ({Path.GetFileName(old[0])}): choose another folder or delete it");
@@ -70,6 +70,19 @@ public static class CheckpointWriter
         if (shards.Count > 1) WriteIndex(Path.Combine(folder, CheckpointFiles.IndexName), weightMap, total);
         ConfigFile.Write(Path.Combine(folder, ConfigFile.FileName), source.Config, options.Storage);
         RemoveOld(old, weightMap.Values.Distinct(), shards.Count);
+    }
+
+    private static void MakeFolder(string folder)
+    {
+        if (File.Exists(folder)) throw new IOException($"{folder}: cannot be written, it is no folder");
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception error) when (error is UnauthorizedAccessException or IOException)
+        {
+            throw new IOException($"{folder}: cannot be written, the folder cannot be made", error);
+        }
     }
 
     private static void CopyWeight(ICheckpointSource source, WeightName weight, ElementType type, byte[] buffer, Action<ReadOnlySpan<byte>> write)

@@ -100,7 +100,16 @@ internal sealed class CheckpointWriterTests
     {
         using TempFolder folder = new();
         File.WriteAllText(folder.File("file"), "");
-        Assert.That(() => CheckpointWriter.Save(new RandomCheckpoint(Small(), 1), folder.File("file/inside")), Throws.InstanceOf<IOException>());
+        Assert.Multiple(() =>
+        {
+            AssertRefused(folder.File("file"), "it is no folder");
+            AssertRefused(folder.File("file/inside"), "the folder cannot be made");
+            if (OperatingSystem.IsLinux()) AssertRefused("/proc/no-such-entry", "the folder cannot be made");
+        });
+
+        static void AssertRefused(string path, string reason) => Assert.That(
+            () => CheckpointWriter.Save(new RandomCheckpoint(Small(), 1), path),
+            Throws.InstanceOf<IOException>().With.Message.EqualTo($"{path}: cannot be written, {reason}"));
     }
 
     private static GriffinConfig Small() => new() { Vocabulary = 11, Width = 24, Layers = 3, Heads = 2, MlpWidth = 40, RnnWidth = 20 };
