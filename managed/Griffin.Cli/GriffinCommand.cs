@@ -70,7 +70,7 @@ internal static class GriffinCommand
     /// <summary>The exit code and the one line of an error. Nothing here prints a stack trace, whatever went wrong.</summary>
     private static (int Code, string Line) Describe(Exception error) => error switch
     {
-        CliException => (ExitCode.Usage, FirstLine(error.Message)),
+        CliException refused => (refused.ExitCode, FirstLine(error.Message)),
         OperationCanceledException => (ExitCode.Cancelled, "cancelled"),
         ArgumentException argument => (ExitCode.Failure, FirstLine(WithoutParameter(argument))),
         CheckpointException or IOException or UnauthorizedAccessException or DeviceUnavailableException or GpuException or KernelCompilationException

@@ -11,11 +11,11 @@ internal sealed class ModelOptions
     private const string Shipped = "austen-tiny";
 
     /// <summary>The checkpoint.</summary>
-    internal Option<string?> Model { get; } = new("--model", "-m")
+    internal Option<string?> Model { get; } = new Option<string?>("--model", "-m")
     {
         Description = $"checkpoint folder or safetensors file (default: models/{Shipped}, found upwards from here or beside the program)",
         HelpName = "DIR",
-    };
+    }.NotEmpty();
 
     /// <summary>The shape of a checkpoint that has no config.json.</summary>
     internal Option<string?> Preset { get; } = new("--preset") { Description = "shape of a checkpoint without config.json, as recurrentgemma-2b", HelpName = "NAME" };

@@ -23,10 +23,21 @@ internal static class OptionKit
                     return value;
                 }
                 string range = most == T.MaxValue ? $"from {least}" : $"from {least} to {most}";
-                result.AddError(string.Create(CultureInfo.InvariantCulture, $"{name} is '{text}': a number {range} is needed"));
+                string kind = typeof(T) == typeof(float) ? "a number" : "a whole number";
+                result.AddError(string.Create(CultureInfo.InvariantCulture, $"{name} is '{text}': {kind} {range} is needed"));
                 return null;
             },
         };
+
+    /// <summary>Refuses the empty word for a path.</summary>
+    internal static TOption NotEmpty<TOption>(this TOption option) where TOption : Option
+    {
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.Count > 0 && result.Tokens[0].Value.Length == 0) result.AddError($"{option.Name} is empty: give a path");
+        });
+        return option;
+    }
 
     /// <summary>One of some words.</summary>
     internal static Option<string?> Word(string name, string description, params string[] words) =>

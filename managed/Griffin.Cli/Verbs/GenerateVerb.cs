@@ -40,7 +40,7 @@ internal sealed class GenerateVerb : Verb
         GriffinConfig config = checkpoint.Config;
         ITokenizer? tokenizer = given is null ? TokenizerFiles.Load(_model.Path(parsed), config) : FindTokenizer(_model.Path(parsed), config);
         int[] tokens = given ?? tokenizer!.Encode(prompt!);
-        TokenChecks.InVocabulary("--tokens", tokens, config);
+        TokenChecks.InVocabulary(file: null, tokens, config);
         GenerationOptions options = new()
         {
             MaxTokens = parsed.GetValue(_maxTokens) ?? UsualTokens,

@@ -21,7 +21,7 @@ internal sealed class InitVerb : Verb
 
     internal InitVerb() : base("init", "write a random checkpoint; --precision is its storage type")
     {
-        _output = Add(new Option<string>("--output", "-o") { Description = "the checkpoint folder to make", HelpName = "DIR", Required = true });
+        _output = Add(new Option<string>("--output", "-o") { Description = "the checkpoint folder to make", HelpName = "DIR", Required = true }.NotEmpty());
         _size = Add(new Option<string?>("--size") { Description = $"a shape: {string.Join(", ", GriffinPresets.Names)}", HelpName = "NAME" });
         _vocabulary = Add(OptionKit.Number("--vocabulary", "token ids (vocab_size)", 1, Largest));
         _width = Add(OptionKit.Number("--width", "width of the residual stream (hidden_size)", 1, Largest));
@@ -113,6 +113,6 @@ internal sealed class InitVerb : Verb
         if (text == "none") return null;
         return int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int window) && window > 0
             ? window
-            : throw new CliException($"--window is '{text}': a number from 1, or none, is needed");
+            : throw new CliException($"--window is '{text}': a whole number from 1, or none, is needed");
     }
 }

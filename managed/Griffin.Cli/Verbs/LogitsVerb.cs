@@ -21,10 +21,10 @@ internal sealed class LogitsVerb : Verb
         Add(_model.Model);
         Add(_model.Preset);
         _tokens = Add(OptionKit.Integers("--tokens", "token ids as given; no BOS is added", least: 0));
-        _tokensFile = Add(new Option<string?>("--tokens-file") { Description = "token ids from a .npy file: int32 or int64, [T] or [1, T]", HelpName = "F.npy" });
+        _tokensFile = Add(new Option<string?>("--tokens-file") { Description = "token ids from a .npy file: int32 or int64, [T] or [1, T]", HelpName = "F.npy" }.NotEmpty());
         _positions = Add(OptionKit.Integers("--positions", "a position per token: -1 padding, 0 a new document, else the previous + 1 (default: 0, 1, 2, …)", least: -1));
         _chunk = Add(OptionKit.Number("--chunk", "most tokens that run at once", 1, int.MaxValue));
-        _output = Add(new Option<string>("--output", "-o") { Description = "the .npy file to write", HelpName = "F.npy", Required = true });
+        _output = Add(new Option<string>("--output", "-o") { Description = "the .npy file to write", HelpName = "F.npy", Required = true }.NotEmpty());
     }
 
     protected override Task<int> RunAsync(ParseResult parsed, CommonSettings settings, CancellationToken cancellationToken)
@@ -32,8 +32,7 @@ internal sealed class LogitsVerb : Verb
         using CheckpointReader checkpoint = _model.Open(parsed);
         int[] tokens = Tokens(parsed, checkpoint.Config);
         int[] positions = parsed.GivenOrNull(_positions) ?? [];
-        if (positions.Length > 0 && positions.Length != tokens.Length)
-            throw new CliException($"--positions has {positions.Length} numbers for {tokens.Length} tokens: one each is needed");
+        TokenChecks.Positions(positions, tokens.Length);
         string output = parsed.GetRequiredValue(_output);
         using NpyMatrixWriter writer = new(output, tokens.Length, checkpoint.Config.Vocabulary);
 
@@ -66,8 +65,8 @@ internal sealed class LogitsVerb : Verb
         string? file = parsed.GetValue(_tokensFile);
         if (given is null == file is null) throw new CliException("give --tokens or --tokens-file, one of them");
         int[] tokens = given ?? NpyFile.ReadTokens(file!);
-        if (tokens.Length == 0) throw new CliException($"{file}: holds no token");
-        TokenChecks.InVocabulary(file ?? "--tokens", tokens, config);
+        if (tokens.Length == 0) throw new CliException($"{file}: holds no token", ExitCode.Failure);
+        TokenChecks.InVocabulary(file, tokens, config);
         return tokens;
     }
 

@@ -21,7 +21,7 @@ internal sealed class ScoreVerb : Verb
     {
         Add(_model.Model);
         Add(_model.Preset);
-        _text = Add(new Option<string>("--text") { Description = "the text file, UTF-8", HelpName = "FILE", Required = true });
+        _text = Add(new Option<string>("--text") { Description = "the text file, UTF-8", HelpName = "FILE", Required = true }.NotEmpty());
         _bytes = Add(OptionKit.Number("--bytes", "only the first N bytes", 1, long.MaxValue));
         _context = Add(OptionKit.Number("--context", $"tokens of a piece (default: {UsualContext})", 1, 1 << 24));
     }
@@ -45,10 +45,10 @@ internal sealed class ScoreVerb : Verb
 
     private static byte[] ReadText(string path, long most)
     {
-        if (!File.Exists(path)) throw new CliException($"{path}: no such file");
+        if (!File.Exists(path)) throw new CliException($"{path}: {(Directory.Exists(path) ? "is a folder" : "no such file")}", ExitCode.Failure);
         using FileStream file = File.OpenRead(path);
         long length = Math.Min(most, file.Length);
-        if (length == 0) throw new CliException($"{path}: holds no byte to score");
+        if (length == 0) throw new CliException($"{path}: holds no byte to score", ExitCode.Failure);
         if (length > Array.MaxLength) throw new CliException($"{path}: give --bytes, at most {Array.MaxLength} are scored");
         byte[] text = new byte[length];
         file.ReadExactly(text);

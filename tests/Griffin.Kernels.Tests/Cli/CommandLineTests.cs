@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Text;
 using Griffin.Kernels.Tests.References;
 
 namespace Griffin.Kernels.Tests.Cli;
@@ -31,11 +33,14 @@ internal sealed class CommandLineTests
         CliRun.AssertRefused(Usage, "unknown device 'cuda:'; use auto, cuda, cuda:N or emulator", "--device", "cuda:", "doctor");
         CliRun.AssertRefused(Usage, "unknown device 'cuda:x'; use auto, cuda, cuda:N or emulator", "doctor", "--device", "cuda:x");
         CliRun.AssertRefused(Usage, "--precision is 'fp8': it must be bfloat16 or float32", "doctor", "--precision", "fp8");
-        CliRun.AssertRefused(Usage, "--max-tokens is 'many': a number from 0 is needed", "generate", "--prompt", "x", "--max-tokens", "many");
-        CliRun.AssertRefused(Usage, "--max-tokens is '-1': a number from 0 is needed", "generate", "--prompt", "x", "--max-tokens", "-1");
+        CliRun.AssertRefused(Usage, "--max-tokens is 'many': a whole number from 0 is needed", "generate", "--prompt", "x", "--max-tokens", "many");
+        CliRun.AssertRefused(Usage, "--max-tokens is '-1': a whole number from 0 is needed", "generate", "--prompt", "x", "--max-tokens", "-1");
+        CliRun.AssertRefused(Usage, "--seed is '-1': a whole number from 0 is needed", "generate", "--prompt", "x", "--seed", "-1");
+        CliRun.AssertRefused(Usage, "--top-k is '0.5': a whole number from 0 is needed", "generate", "--prompt", "x", "--top-k", "0.5");
+        CliRun.AssertRefused(Usage, "--window is '2.5': a whole number from 1, or none, is needed", "init", "--output", "x", "--size", "hawk-1b", "--window", "2.5");
         CliRun.AssertRefused(Usage, "--temperature is 'NaN': a number from 0 is needed", "generate", "--prompt", "x", "--temperature", "NaN");
         CliRun.AssertRefused(Usage, "--min-p is '1.5': a number from 0 to 1 is needed", "generate", "--prompt", "x", "--min-p", "1.5");
-        CliRun.AssertRefused(Usage, "--chunk is '0': a number from 1 is needed", "logits", "--tokens", "1", "--output", "x", "--chunk", "0");
+        CliRun.AssertRefused(Usage, "--chunk is '0': a whole number from 1 is needed", "logits", "--tokens", "1", "--output", "x", "--chunk", "0");
         CliRun.AssertRefused(Usage, "--pattern is 'mamba': it must be griffin or hawk or mqa", "init", "--output", "x", "--pattern", "mamba");
         CliRun.AssertRefused(Usage, "--tokens is empty: give at least one number, as in 5,7,11", "logits", "--tokens", "", "--output", "x");
         CliRun.AssertRefused(Usage, "--tokens is empty: give at least one number, as in 5,7,11", "generate", "--tokens", " ");
@@ -43,6 +48,27 @@ internal sealed class CommandLineTests
         CliRun.AssertRefused(Usage, "--tokens holds '-5': whole numbers from 0 are needed, as in 5,7,11", "generate", "--tokens", "-5");
         CliRun.AssertRefused(Usage, "--tokens holds '5.5': whole numbers from 0 are needed, as in 5,7,11", "generate", "--tokens", "5.5");
     });
+
+    [Test]
+    public void Empty_paths_have_their_lines() => Assert.Multiple(() =>
+    {
+        CliRun.AssertRefused(Usage, "--model is empty: give a path", "generate", "--prompt", "x", "--model", "");
+        CliRun.AssertRefused(Usage, "--model is empty: give a path", "kernels", "--list", "-m", "");
+        CliRun.AssertRefused(Usage, "--output is empty: give a path", "logits", "--model", Model, "--tokens", "5", "--output", "");
+        CliRun.AssertRefused(Usage, "--output is empty: give a path", "init", "--size", "hawk-1b", "--output", "");
+        CliRun.AssertRefused(Usage, "--tokens-file is empty: give a path", "logits", "--model", Model, "--tokens-file", "", "--output", "x");
+        CliRun.AssertRefused(Usage, "--text is empty: give a path", "score", "--model", Model, "--text", "");
+    });
+
+    [TestCase("2,2,3", "Position 2 at index 1", 3)]
+    [TestCase("0,1,3", "Position 3 at index 2", 2)]
+    [TestCase("5,6,6", "Position 6 at index 2", 7)]
+    [TestCase("0,-1,2", "Position 2 at index 2", 0)]
+    [TestCase("-1,1,2", "Position 1 at index 1", 0)]
+    public void Positions_that_do_not_follow_are_refused_before_anything_is_loaded(string positions, string problem, int expected) => CliRun.AssertRefused(
+        Usage,
+        $"--positions: {problem} does not follow: expected {expected}, 0 (a new document) or -1 (padding).",
+        "logits", "--model", Model, "--output", "x", "--tokens", "5,6,7", "--positions", positions, "--chunk", "1");
 
     [Test]
     public void Contradictions_have_their_lines() => Assert.Multiple(() =>
@@ -75,10 +101,13 @@ internal sealed class CommandLineTests
             CliRun.AssertRefused(Failure, $"{missing}/x.npy: cannot be written, there is no folder {missing}", "logits", "--model", Model, "--tokens", "5", "--output", $"{missing}/x.npy");
             CliRun.AssertRefused(Failure, $"{folder.Path}: cannot be written, it is a folder", "logits", "--model", Model, "--tokens", "5", "--output", folder.Path);
             CliRun.AssertRefused(Failure, $"{missing}: no such file", "logits", "--model", Model, "--tokens-file", missing, "--output", "x");
-            CliRun.AssertRefused(Usage, $"{missing}: no such file", "score", "--model", Model, "--text", missing);
-            CliRun.AssertRefused(Usage, $"{folder.File("empty")}: holds no byte to score", "score", "--model", Model, "--text", folder.File("empty"));
+            CliRun.AssertRefused(Failure, $"{missing}: no such file", "score", "--model", Model, "--text", missing);
+            CliRun.AssertRefused(Failure, $"{folder.Path}: is a folder", "score", "--model", Model, "--text", folder.Path);
+            CliRun.AssertRefused(Failure, $"{folder.File("empty")}: holds no byte to score", "score", "--model", Model, "--text", folder.File("empty"));
             CliRun.AssertRefused(Failure, $"{folder.Path}: has no tokenizer (tokenizer_config.json): give token ids with --tokens", "generate", "--model", folder.Path, "--prompt", "x");
             CliRun.AssertRefused(Failure, $"{folder.Path}: already holds a checkpoint (model.safetensors): choose another folder or delete it", "init", "--size", "griffin-100m", "--output", folder.Path);
+            CliRun.AssertRefused(Failure, $"{folder.File("empty")}: cannot be written, it is no folder", "init", "--size", "griffin-100m", "--output", folder.File("empty"));
+            CliRun.AssertRefused(Failure, $"{folder.File("empty")}/x: cannot be written, the folder cannot be made", "init", "--size", "griffin-100m", "--output", $"{folder.File("empty")}/x");
         });
         File.WriteAllText(folder.File("config.json"), "{");
         CliRun run = CliRun.Of("generate", "--model", folder.Path, "--tokens", "5");
@@ -89,6 +118,28 @@ internal sealed class CommandLineTests
         run = CliRun.Of("logits", "--model", folder.Path, "--tokens", "5", "--output", "x");
         Assert.That(run.ExitCode, Is.EqualTo(Failure));
         Assert.That(run.Error, Does.StartWith($"griffin: {folder.File("model.safetensors")}: is truncated: ").And.Matches("^[^\n]*\n$"));
+    }
+
+    [Test]
+    public void Token_files_that_hold_no_token_or_a_wrong_one_have_their_lines()
+    {
+        using TempFolder folder = new();
+        string none = folder.File("none.npy"), outside = folder.File("outside.npy");
+        WriteTokens(none);
+        WriteTokens(outside, 5, 383, 384);
+        Assert.Multiple(() =>
+        {
+            CliRun.AssertRefused(Failure, $"{none}: holds no token", "logits", "--model", Model, "--tokens-file", none, "--output", folder.File("x"));
+            CliRun.AssertRefused(Failure, $"{outside}: token 384 at index 2 is outside the vocabulary, 0 to 383", "logits", "--model", Model, "--tokens-file", outside, "--output", folder.File("x"));
+            Assert.That(File.Exists(folder.File("x")), Is.False);
+        });
+
+        static void WriteTokens(string path, params int[] tokens)
+        {
+            string header = $"{{'descr': '<i4', 'fortran_order': False, 'shape': ({tokens.Length},), }}".PadRight(117) + "\n";
+            byte[] prefix = [0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0];
+            File.WriteAllBytes(path, [.. prefix, .. Encoding.ASCII.GetBytes(header), .. MemoryMarshal.AsBytes(tokens.AsSpan())]);
+        }
     }
 
     [Test]
