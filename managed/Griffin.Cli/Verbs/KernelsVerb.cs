@@ -23,7 +23,7 @@ internal sealed class KernelsVerb : Verb
     internal KernelsVerb() : base("kernels", "list each kernel's variants and, with NVRTC present, their registers, spills and shared memory")
     {
         _size = Add(new Option<string?>("--size") { Description = $"sizes of a preset (default: {DefaultSize})", HelpName = "NAME" });
-        _model = Add(new Option<string?>("--model", "-m") { Description = "sizes of a checkpoint folder", HelpName = "DIR" });
+        _model = Add(new Option<string?>("--model", "-m") { Description = "sizes of a checkpoint folder", HelpName = "DIR" }.NotEmpty());
         _op = Add(new Option<string?>("--op") { Description = "only this op", HelpName = "NAME" });
         _list = Add(new Option<bool>("--list") { Description = "compile nothing" });
     }
@@ -56,22 +56,22 @@ internal sealed class KernelsVerb : Verb
     {
         (CatalogueEntry Entry, string Architecture)[] work =
             [.. entries.SelectMany(entry => entry.Spec.Architecture is { } own ? [own] : architectures, (entry, architecture) => (entry, architecture))];
-        Row[] rows = new Row[work.Length];
-        int done = 0;
-        Parallel.For(0, work.Length, new ParallelOptions { CancellationToken = cancellationToken }, i =>
+        List<Row> rows = [];
+        // One after another: two compilations at the same time in one library can share a register limit.
+        foreach ((CatalogueEntry entry, string architecture) in work)
         {
-            (CatalogueEntry entry, string architecture) = work[i];
+            cancellationToken.ThrowIfCancellationRequested();
             try
             {
-                rows[i] = new Row(entry, architecture, KernelCompiler.CompileOffline(nvrtc, entry.Spec, architecture).Resources, null);
+                rows.Add(new Row(entry, architecture, KernelCompiler.CompileOffline(nvrtc, entry.Spec, architecture).Resources, null));
             }
             catch (KernelCompilationException error)
             {
-                rows[i] = new Row(entry, architecture, null, error.Message.Split('\n')[0].Trim());
+                rows.Add(new Row(entry, architecture, null, error.Message.Split('\n')[0].Trim()));
             }
-            progress.Report(new StageProgress("compiling kernels", Interlocked.Increment(ref done), work.Length));
-        });
-        return [.. rows];
+            progress.Report(new StageProgress("compiling kernels", rows.Count, work.Length));
+        }
+        return rows;
     }
 
     private static void WriteJson(TextWriter output, List<Row> rows) => JsonOutput.Write(output, json =>

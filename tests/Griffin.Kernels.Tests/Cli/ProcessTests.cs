@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Text.Json;
+using Griffin.Kernels.Tests.Nvrtc;
 using Griffin.Kernels.Tests.References;
 
 namespace Griffin.Kernels.Tests.Cli;
@@ -11,7 +13,7 @@ internal sealed class ProcessTests
     {
         using TempFolder folder = new();
         GoldenModel.Write(folder.Path);
-        (int exitCode, string output, string[] errors) = Run(folder, ("PATH", folder.Path), ("CXX", ""), ("GRIFFIN_CXX", ""), ("GRIFFIN_CACHE", folder.File("cache")));
+        (int exitCode, string output, string[] errors) = Generate(folder, ("PATH", folder.Path), ("CXX", ""), ("GRIFFIN_CXX", ""), ("GRIFFIN_CACHE", folder.File("cache")));
         Assert.That((exitCode, output), Is.EqualTo((1, "")));
         Assert.That(errors, Has.Length.EqualTo(2));
         Assert.That(errors[0], Does.StartWith("device: "));
@@ -24,19 +26,47 @@ internal sealed class ProcessTests
         using TempFolder folder = new();
         GoldenModel.Write(folder.Path);
         File.WriteAllText(folder.File("file"), "");
-        (int exitCode, string output, string[] errors) = Run(folder, ("GRIFFIN_CACHE", folder.File("file/cache")));
+        (int exitCode, string output, string[] errors) = Generate(folder, ("GRIFFIN_CACHE", folder.File("file/cache")));
         Assert.That(exitCode, Is.Zero, string.Join('\n', errors));
         Assert.That(output, Does.StartWith("5,6"));
         Assert.That(errors, Has.Length.EqualTo(2).And.One.StartsWith("device: ").And.One.StartsWith("warning: Kernel cache: "));
     }
 
-    private static (int ExitCode, string Output, string[] Errors) Run(TempFolder model, params (string Name, string Value)[] environment)
+    [Test]
+    public void Kernels_reports_what_the_resource_table_says()
+    {
+        const string version = "12.4";
+        (int exitCode, string output, string[] errors) = Run(
+            ["kernels", "--size", "recurrentgemma-2b", "--op", "RmsNorm", "--json"], ("GRIFFIN_LIBRARY_PATH", NvrtcLibraries.FolderOf(version)));
+        Assert.That(exitCode, Is.Zero, string.Join('\n', errors));
+        Assert.That(errors, Has.Length.EqualTo(1).And.All.StartsWith($"device: none; compiled by NVRTC {version}"));
+        string[][] table = [.. File.ReadLines(ResourceTable.PathOf(version)).Select(line => line.Split('\t'))];
+        JsonElement[] kernels = [.. JsonDocument.Parse(output).RootElement.GetProperty("kernels").EnumerateArray()];
+        Assert.That(kernels.Select(kernel => kernel.GetProperty("architecture").GetString()).Distinct(), Is.EquivalentTo(new[] { "sm_80", "sm_90" }));
+        Assert.Multiple(() =>
+        {
+            foreach (JsonElement kernel in kernels)
+            {
+                string name = kernel.GetProperty("kernel").GetString()!, architecture = kernel.GetProperty("architecture").GetString()!;
+                string[] row = table.Single(cells => cells[0] == $"rms_norm.cu: {name}");
+                Assert.That($"{kernel.GetProperty("registers")}/{kernel.GetProperty("static_shared_bytes")}", Is.EqualTo(row[Array.IndexOf(table[0], architecture)]), $"{name}, {architecture}");
+                Assert.That((kernel.GetProperty("spill_bytes").GetInt32(), kernel.GetProperty("stack_bytes").GetInt32()), Is.EqualTo((0, 0)), $"{name}, {architecture}");
+            }
+        });
+    }
+
+    private static (int ExitCode, string Output, string[] Errors) Generate(TempFolder model, params (string Name, string Value)[] environment)
     {
         TestDevices.RequireEmulator();
+        return Run(["generate", "--model", model.Path, "--tokens", "5,6", "--max-tokens", "2", "--device", "emulator"], environment);
+    }
+
+    private static (int ExitCode, string Output, string[] Errors) Run(string[] args, params (string Name, string Value)[] environment)
+    {
         string? host = Environment.ProcessPath;
         if (Path.GetFileNameWithoutExtension(host) != "dotnet") Assert.Ignore("a self-contained runner has no host for another program");
         ProcessStartInfo start = new(host!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string argument in (string[])[Path.Combine(AppContext.BaseDirectory, "griffin.dll"), "generate", "--model", model.Path, "--tokens", "5,6", "--max-tokens", "2", "--device", "emulator"])
+        foreach (string argument in (string[])[Path.Combine(AppContext.BaseDirectory, "griffin.dll"), .. args])
             start.ArgumentList.Add(argument);
         foreach ((string name, string value) in environment) start.Environment[name] = value;
         using Process process = Process.Start(start)!;

@@ -8,6 +8,15 @@ internal static class NvrtcLibraries
 {
     private static readonly Dictionary<string, Interop.Nvrtc> opened = new(StringComparer.Ordinal);
 
+    /// <summary>The folder of a version's libraries; skips the calling test, with the reason, when it is not there.</summary>
+    public static string FolderOf(string version)
+    {
+        var folder = Path.Combine(Repository.Root ?? AppContext.BaseDirectory, "artifacts", "nvrtc", version);
+        if (!Directory.Exists(folder))
+            Assert.Ignore($"NVRTC {version} is not there: run .ci/fetch-nvrtc");
+        return folder;
+    }
+
     /// <summary>The compiler of a version; skips the calling test, with the reason, when it is not there.</summary>
     public static Interop.Nvrtc Open(string version)
     {
@@ -15,9 +24,7 @@ internal static class NvrtcLibraries
         {
             if (opened.TryGetValue(version, out var nvrtc))
                 return nvrtc;
-            var folder = Path.Combine(Repository.Root ?? AppContext.BaseDirectory, "artifacts", "nvrtc", version);
-            if (!Directory.Exists(folder))
-                Assert.Ignore($"NVRTC {version} is not there: run .ci/fetch-nvrtc");
+            var folder = FolderOf(version);
 
             // The compiler asks for its builtins by bare name: they are found because they are loaded already.
             foreach (var builtins in Directory.GetFiles(folder, "libnvrtc-builtins.so.*"))
