@@ -21,7 +21,14 @@ internal sealed record CliRun(int ExitCode, string Output, string Error)
     /// <summary>Runs a command line that may be interrupted.</summary>
     public static CliRun Of(string[] args, CancellationToken cancellationToken)
     {
-        using StringWriter output = new() { NewLine = "\n" }, error = new() { NewLine = "\n" };
+        using StringWriter output = new() { NewLine = "\n" };
+        return Of(args, output, cancellationToken);
+    }
+
+    /// <summary>Runs a command line whose output goes to a writer of the caller's.</summary>
+    public static CliRun Of(string[] args, StringWriter output, CancellationToken cancellationToken)
+    {
+        using StringWriter error = new() { NewLine = "\n" };
         using CliStreams streams = new(output, error, interactive: false);
         int exitCode = GriffinCommand.RunAsync(args, streams, cancellationToken).GetAwaiter().GetResult();
         return new CliRun(exitCode, output.ToString(), error.ToString());

@@ -85,6 +85,25 @@ internal sealed class VerbTests
     }
 
     [Test]
+    public void Two_hundred_tokens_are_generated_greedily_unless_something_else_is_asked_for()
+    {
+        JsonElement expected = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(Model, "expected.json"))).RootElement.GetProperty("greedy")[0];
+        string prompt = expected.GetProperty("prompt").GetString()!;
+        int[] ids = [.. expected.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32())];
+        string[] args = ["generate", "--model", Model, "--prompt", prompt, "--precision", "float32", "--device", CliRun.Device];
+        CliRun json = CliRun.Of([.. args, "--json"]), plain = CliRun.Of(args);
+        Assert.That((json.ExitCode, plain.ExitCode), Is.EqualTo((0, 0)), json.Error + plain.Error);
+        int[] tokens = [.. json.Json.GetProperty("tokens").EnumerateArray().Select(id => id.GetInt32())];
+        bool stopped = json.Json.GetProperty("finish_reason").GetString() == "stop";
+        Assert.Multiple(() =>
+        {
+            Assert.That(tokens.Take(ids.Length), Is.EqualTo(ids));
+            Assert.That(tokens, stopped ? Has.Length.LessThan(200) : Has.Length.EqualTo(200));
+            Assert.That(plain.Output, Is.EqualTo(prompt + json.Json.GetProperty("text").GetString()));
+        });
+    }
+
+    [Test]
     public void An_empty_prompt_generates_from_BOS_and_token_ids_stand_for_a_prompt()
     {
         CliRun empty = Generate("--prompt", "");
@@ -130,11 +149,30 @@ internal sealed class VerbTests
     }
 
     [Test]
+    public void An_interrupted_generation_keeps_the_text_so_far()
+    {
+        const string prompt = "It";
+        using CancellationTokenSource cancelled = new();
+        using InterruptingWriter output = new(text => text.Length > prompt.Length, cancelled);
+        CliRun run = CliRun.Of(EndlessGeneration(prompt), output, cancelled.Token);
+        Assert.That((run.ExitCode, run.ErrorLines.Length), Is.EqualTo((130, 1)), run.Error);
+        Assert.That(run.Output, Does.StartWith(prompt).And.Length.GreaterThan(prompt.Length));
+    }
+
+    [Test]
     public void An_interrupted_generation_says_so()
     {
-        using CancellationTokenSource cancelled = new(TimeSpan.FromSeconds(10));
-        CliRun run = CliRun.Of(["generate", "--model", Model, "--prompt", "It", "--max-tokens", "10000000", "--device", CliRun.Device, "--json"], cancelled.Token);
-        Assert.That(run.ExitCode, Is.EqualTo(130));
+        // Nothing is printed before the end: the time doubles until it reaches past the loading, where an interruption prints nothing.
+        CliRun run;
+        double seconds = 1;
+        do
+        {
+            using CancellationTokenSource cancelled = new(TimeSpan.FromSeconds(seconds));
+            run = CliRun.Of([.. EndlessGeneration("It"), "--json"], cancelled.Token);
+            Assert.That(run.ExitCode, Is.EqualTo(130), run.Error);
+            seconds *= 2;
+        }
+        while ((run.Output.Length == 0 || run.Json.GetProperty("tokens").GetArrayLength() == 0) && seconds < 200);
         Assert.That(run.Json.GetProperty("finish_reason").GetString(), Is.EqualTo("cancelled"));
         Assert.That(run.Json.GetProperty("tokens").GetArrayLength(), Is.GreaterThan(0));
     }
@@ -242,6 +280,9 @@ internal sealed class VerbTests
         Assert.That(run.Json.GetProperty("libraries").GetArrayLength(), Is.EqualTo(4));
     }
 
+    private static string[] EndlessGeneration(string prompt) =>
+        ["generate", "--model", Model, "--prompt", prompt, "--max-tokens", "10000000", "--device", CliRun.Device];
+
     private static CliRun Generate(params string[] args) =>
         CliRun.Of(["generate", "--model", Model, "--device", CliRun.Device, "--json", .. args.Contains("--max-tokens") ? args : [.. args, "--max-tokens", "5"]]);
 
@@ -250,5 +291,15 @@ internal sealed class VerbTests
         CliRun run = CliRun.Of("score", "--model", Model, "--text", file, "--bytes", bytes, "--context", context, "--precision", "float32", "--device", CliRun.Device, "--json");
         Assert.That(run.ExitCode, Is.Zero, run.Error);
         return run.Json;
+    }
+
+    /// <summary>Interrupts the command as soon as what it has written is of a kind.</summary>
+    private sealed class InterruptingWriter(Predicate<string> isEnough, CancellationTokenSource cancelled) : StringWriter
+    {
+        public override void Write(string? value)
+        {
+            base.Write(value);
+            if (isEnough(ToString())) cancelled.Cancel();
+        }
     }
 }
