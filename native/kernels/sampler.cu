@@ -1,6 +1,6 @@
 // Draws the next token of each row from its logits, on the device, with every setting read from the row's state slot.
 //
-//   x_v   = logit_v; of a token already counted: logit_v / penalty if positive, else logit_v * penalty. NaN counts as minus infinity.
+//   x_v   = logit_v; of a token that occurred in the document: logit_v / penalty if positive, else logit_v * penalty. NaN counts as minus infinity.
 //   order : descending x, equal x by ascending token. Every restriction keeps a prefix of it.
 //   greedy (temperature 0): its first token. Otherwise, with w_v = floor(2^40 exp((x_v - max x) / temperature)) as integers:
 //     top-k   the first top_k tokens (0: all)
@@ -8,12 +8,14 @@
 //     min-p   of those, the tokens with (x_v - max x) / temperature >= ln min_p (0: all)
 //     token   the first, in ascending token order, whose running sum of w exceeds (R * sum of w) / 2^64, where R is the lower half of
 //             Philox 4x32-10 of counter (pos + 1) and key seed: a draw depends on the seed and the absolute index of the drawn token.
-//   The chosen token goes to tokens[row] and is counted. A padding row (pos -1) gets -1 and counts nothing.
-//   sampler_count adds a prompt's tokens to the counts (padding and tokens outside the vocabulary are left out).
+//   The chosen token goes to tokens[row]. A padding row (pos -1) gets -1.
+//   sampler_count counts the tokens that a call or step reads, so that a drawn token counts once it is read: counts are a function of the
+//   slot's token prefix. Where a document starts in the row, the counts start from zero with its last document. Padding and tokens
+//   outside the vocabulary are left out.
 //
 // Shapes   logits f32 [rows, vocabulary], row stride logits_stride; pos, slot, tokens i32[rows]; state slot: SamplerState, then counts i32[vocabulary];
 //          vocabulary up to 2^20
-// Launch   sampler: one block of BLOCK threads per row; sampler_count: one thread per token, 256 a block
+// Launch   sampler: one block of BLOCK threads per row; sampler_count: one block of BLOCK threads per row
 // Variants BLOCK 256 or 512: equal results
 // Aliasing the rows' slots are distinct; logits are only read
 // Determinism sums are sums of integers: no order shows in them. The same logits, counts, settings and index give the same token, whatever the
@@ -243,15 +245,21 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
     }
     if (threadIdx.x == 0) {
         p.tokens[r] = chosen;
-        counts[chosen] += 1;
     }
 }
 
-__global__ void __launch_bounds__(256) sampler_count(SamplerCountParams p) {
-    const i64 item = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (item >= p.rows.tokens) return;
-    const i32 t = static_cast<i32>(item);
-    const i32 token = p.tokens[t];
-    if (p.rows.pos[t] < 0 || token < 0 || token >= p.vocabulary) return;
-    atomicAdd(&sampler_counts(p.states, p.rows.slot[row_of(p.rows, t)])[token], 1);
+template <int BLOCK>
+__global__ void __launch_bounds__(BLOCK) sampler_count(SamplerCountParams p) {
+    const i32 row = static_cast<i32>(blockIdx.x);
+    const i32 last = last_token(p.rows, row);
+    if (last < 0) return;
+    i32* counts = sampler_counts(p.states, p.rows.slot[row]);
+    const i32 first = document_start(p.rows, row, last);
+    if (p.rows.pos[first] == 0)
+        for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) counts[token] = 0;
+    __syncthreads();
+    for (i32 t = first + static_cast<i32>(threadIdx.x); t <= last; t += BLOCK) {
+        const i32 token = p.tokens[t];
+        if (p.rows.pos[t] >= 0 && token >= 0 && token < p.vocabulary) atomicAdd(&counts[token], 1);
+    }
 }

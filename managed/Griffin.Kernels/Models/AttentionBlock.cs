@@ -10,32 +10,16 @@ namespace Griffin.Kernels.Models;
 internal sealed class AttentionBlock
 {
     private readonly Activations _activations;
-    private readonly TensorView _phases;
+    private readonly AttentionKernels _kernels;
     private readonly int _ringSlots;
     private readonly int _keysVisible;
-    private readonly MatMul _qkv;
-    private readonly MatMul _out;
-    private readonly RotaryEmbedding _rotary;
-    private readonly RotaryStep _rotaryStep;
-    private readonly WindowAttention _attention;
-    private readonly DecodeAttention _decode;
-    private readonly RingAppend _append;
 
-    public AttentionBlock(ModelKernels kernels, Activations activations, StateLayout layout)
+    public AttentionBlock(AttentionKernels kernels, Activations activations, StateLayout layout, int keysVisible)
     {
-        GriffinConfig config = kernels.Config;
+        _kernels = kernels;
         _activations = activations;
-        _phases = kernels.Phases;
         _ringSlots = layout.RingSlots;
-        _keysVisible = Math.Min(config.KeysVisible, layout.RingSlots);
-        int attended = config.Heads * config.HeadDim;
-        _qkv = kernels.Product(attended + 2 * config.HeadDim, config.Width);
-        _out = kernels.Product(config.Width, attended);
-        _rotary = kernels.Rotary;
-        _rotaryStep = kernels.RotaryStep;
-        _attention = kernels.Attention;
-        _decode = kernels.DecodeAttention;
-        _append = kernels.Append;
+        _keysVisible = Math.Min(keysVisible, layout.RingSlots);
     }
 
     /// <param name="call">The rows.</param>
@@ -48,19 +32,19 @@ internal sealed class AttentionBlock
         GpuStream stream = call.Stream;
         TensorView qkv = _activations.Qkv(call.Count);
         TensorView attended = _activations.Attended(call.Count);
-        _qkv.Run(stream, input, weights.Qkv, qkv);
+        _kernels.Qkv.Run(stream, input, weights.Qkv, qkv);
         if (call.Step)
         {
-            _rotaryStep.Run(stream, call.Rows, qkv, _phases, ring, _ringSlots);
-            _decode.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended, _activations.AttentionScratch);
+            _kernels.RotaryStep.Run(stream, call.Rows, qkv, _kernels.Phases, ring, _ringSlots);
+            _kernels.Decode.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended, _activations.AttentionScratch);
         }
         else
         {
-            _rotary.Run(stream, qkv, call.Positions, _phases);
-            _attention.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended);
-            _append.Run(stream, call.Rows, qkv, ring, _ringSlots);
+            _kernels.Rotary.Run(stream, qkv, call.Positions, _kernels.Phases);
+            _kernels.Prefill.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended);
+            _kernels.Append.Run(stream, call.Rows, qkv, ring, _ringSlots);
         }
 
-        _out.Run(stream, attended, weights.Out, output);
+        _kernels.Out.Run(stream, attended, weights.Out, output);
     }
 }

@@ -9,11 +9,13 @@ public sealed class BatchDecoder : IDisposable
     private readonly DecodeGraph _graph;
     private readonly DecodeState[] _states;
     private readonly int[] _next;
-    private readonly int[] _fed;
+    private readonly SamplerSettings[] _settings;
+    private readonly int[] _versions;
     private readonly int[] _positions;
     private readonly int[] _slots;
     private readonly bool[] _active;
     private bool _dirty = true;
+    private bool _disposed;
 
     internal BatchDecoder(GriffinSession session, DecodeGraph graph, DecodeState[] states, ReadOnlySpan<SamplerSettings> settings)
     {
@@ -21,13 +23,13 @@ public sealed class BatchDecoder : IDisposable
         _graph = graph;
         _states = states;
         _next = new int[states.Length];
-        _fed = new int[states.Length];
-        _fed.AsSpan().Fill(-1);
+        _settings = settings.ToArray();
+        _versions = new int[states.Length];
         _positions = new int[states.Length];
         _slots = [.. states.Select(state => state.Slot)];
         _active = new bool[states.Length];
-        for (int row = 0; row < states.Length; row++)
-            session.States.Samplers.Configure(states[row].Slot, settings[row]);
+        foreach (SamplerSettings setting in settings) setting.Validate();
+        for (int row = 0; row < states.Length; row++) Configure(row);
     }
 
     /// <summary>Sets a row's next input token: the prompt's last one at first, or one to go on with in place of the drawn one.</summary>
@@ -36,7 +38,6 @@ public sealed class BatchDecoder : IDisposable
     {
         _session.Model.CheckTokens([token]);
         _next[row] = token;
-        _fed[row] = token;
         _active[row] = true;
         _dirty = true;
     }
@@ -49,15 +50,17 @@ public sealed class BatchDecoder : IDisposable
     }
 
     /// <summary>Runs one step.</summary>
-    /// <returns>The drawn token of each row; valid until the next step.</returns>
+    /// <returns>The drawn token of each row; valid until the next step of any decoder of so many rows.</returns>
     /// <exception cref="InvalidOperationException">A row was never fed, and none is stopped.</exception>
     /// <exception cref="ArgumentException">A global layer's capacity is exceeded.</exception>
     public ReadOnlySpan<int> Step()
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         if (!_active.Contains(true)) throw new InvalidOperationException("No row has an input token: feed one first.");
         for (int row = 0; row < _states.Length; row++)
         {
             _states[row].CheckUse();
+            if (_states[row].Version != _versions[row]) Configure(row);
             int position = _active[row] ? _states[row].NextPosition : -1;
 
             // The device moves positions on by itself; anything else that touched a state shows here.
@@ -66,11 +69,17 @@ public sealed class BatchDecoder : IDisposable
         }
 
         _session.CheckCapacity(_positions);
-        if (_dirty || _graph.Owner != this) _graph.Send(_next, _fed, _positions, _slots);
-        _fed.AsSpan().Fill(-1);
-        _dirty = false;
-        _graph.Owner = this;
+        if (_dirty || _graph.Owner != this) _graph.Send(_next, _positions, _slots);
+
+        // Should the step fail, everything is sent again, and the states it may have changed must not be used.
+        (_dirty, _graph.Owner) = (true, this);
+        for (int row = 0; row < _states.Length; row++)
+        {
+            if (_active[row]) _states[row].BeginWrite();
+        }
+
         ReadOnlySpan<int> drawn = _graph.Step();
+        _dirty = false;
         for (int row = 0; row < _states.Length; row++)
         {
             if (!_active[row]) continue;
@@ -85,6 +94,14 @@ public sealed class BatchDecoder : IDisposable
     /// <summary>Lets go of the graph; the states go on.</summary>
     public void Dispose()
     {
+        _disposed = true;
         if (_graph.Owner == this) _graph.Owner = null;
+    }
+
+    // The decoder's settings hold also after its state was reset, restored or copied into.
+    private void Configure(int row)
+    {
+        _session.States.Samplers.Configure(_states[row].Slot, _settings[row]);
+        _versions[row] = _states[row].Version;
     }
 }

@@ -16,8 +16,16 @@ internal sealed class CallInputs : IDisposable
     {
         (_maxTokens, _maxRows) = (maxTokens, maxRows);
         int bytes = (2 * maxTokens + 3 * maxRows + 1) * sizeof(int);
-        _memory = device.AllocateBytes(bytes);
         _staging = new StagingBuffer(device, bytes);
+        try
+        {
+            _memory = device.AllocateBytes(bytes);
+        }
+        catch
+        {
+            _staging.Dispose();
+            throw;
+        }
     }
 
     public DeviceMemory Memory => _memory;

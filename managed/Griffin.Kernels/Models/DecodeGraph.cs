@@ -13,7 +13,6 @@ internal sealed class DecodeGraph : IDisposable
     private readonly LayerStack _layers;
     private readonly Activations _activations;
     private readonly CallInputs _inputs;
-    private readonly CallInputs _fed;
     private readonly PinnedBuffer<int> _drawn;
     private GpuGraph? _graph;
 
@@ -22,8 +21,15 @@ internal sealed class DecodeGraph : IDisposable
         if (rows > session.MaxBatch) throw new ArgumentException($"{rows} rows are more than the session's {session.MaxBatch}: make the session with a larger MaxBatch.");
         (_session, _layers, _activations, Rows) = (session, layers, activations, rows);
         _inputs = new CallInputs(session.Model.Device, rows, rows);
-        _fed = new CallInputs(session.Model.Device, rows, rows);
-        _drawn = session.Model.Device.AllocatePinned<int>(rows);
+        try
+        {
+            _drawn = session.Model.Device.AllocatePinned<int>(rows);
+        }
+        catch
+        {
+            _inputs.Dispose();
+            throw;
+        }
     }
 
     public int Rows { get; }
@@ -31,20 +37,12 @@ internal sealed class DecodeGraph : IDisposable
     /// <summary>The decoder whose rows the inputs hold.</summary>
     public BatchDecoder? Owner { get; set; }
 
+    /// <summary>Device bytes of the step's inputs.</summary>
+    public long InputBytes => _inputs.Memory.Bytes;
+
     /// <summary>Sets tokens, positions and slots; needed at a first step and after anything but a step.</summary>
-    /// <param name="tokens">Input tokens.</param>
-    /// <param name="fed">Those that were fed and not drawn, -1 elsewhere: a drawn token was counted by its draw.</param>
-    /// <param name="positions">Their positions.</param>
-    /// <param name="slots">The rows' slots.</param>
-    public void Send(ReadOnlySpan<int> tokens, ReadOnlySpan<int> fed, ReadOnlySpan<int> positions, ReadOnlySpan<int> slots)
-    {
-        int[] starts = [.. Enumerable.Range(0, Rows + 1)];
-        _inputs.Send(_session.Stream, tokens, positions, starts, slots);
-        if (!fed.ContainsAnyExcept(-1)) return;
-        _fed.Send(_session.Stream, fed, positions, starts, slots);
-        StatePool states = _session.States;
-        _session.Model.Kernels.Sampler.Count(_session.Stream, _fed.Rows(Rows, Rows, states.Seen), _fed.Tokens(Rows), states.Samplers.State);
-    }
+    public void Send(ReadOnlySpan<int> tokens, ReadOnlySpan<int> positions, ReadOnlySpan<int> slots) =>
+        _inputs.Send(_session.Stream, tokens, positions, [.. Enumerable.Range(0, Rows + 1)], slots);
 
     /// <summary>Runs one step and returns the drawn tokens.</summary>
     public ReadOnlySpan<int> Step()
@@ -59,7 +57,6 @@ internal sealed class DecodeGraph : IDisposable
     {
         _graph?.Dispose();
         _inputs.Dispose();
-        _fed.Dispose();
         _drawn.Dispose();
     }
 
@@ -70,7 +67,10 @@ internal sealed class DecodeGraph : IDisposable
         try
         {
             Queue(stream);
-            return stream.EndCapture(_session.States.Memory, _session.Model.Weights.Memory, _activations.Memory, _inputs.Memory);
+            StatePool states = _session.States;
+            List<DeviceMemory> uses = [states.Memory, states.Seen.Owner, states.Samplers.Memory, _session.Model.Weights.Memory, _activations.Memory, _inputs.Memory];
+            if (_session.Model.Kernels.Attention is { } attention) uses.Add(attention.Phases.Owner);
+            return stream.EndCapture([.. uses]);
         }
         catch
         {
@@ -89,6 +89,7 @@ internal sealed class DecodeGraph : IDisposable
         TensorView logits = _activations.Logits(Rows);
         _layers.Run(new Call(stream, rows, tokens, positions, Step: !kernels.BatchInvariant));
         _layers.RunHead(stream, _activations.Normed(Rows), logits);
+        kernels.Sampler.Count(stream, rows, tokens, states.Samplers.State);
         kernels.Sampler.Run(stream, logits, positions, _inputs.Slots(Rows), states.Samplers.State, tokens);
         kernels.AdvanceStep.Run(stream, rows, states.Seen, positions);
         stream.CopyToHost(tokens.Owner, 0, _drawn, 0, Rows);

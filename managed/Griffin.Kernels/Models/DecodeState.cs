@@ -11,10 +11,11 @@ namespace Griffin.Kernels.Models;
 public sealed class DecodeState : IDisposable
 {
     private const uint SaveFormat = 0x31534b47; // "GKS1"
-    private const int HeaderBytes = 4 + 4 + 8 + 4 + 4 + 4;
+    private const int HeaderBytes = 4 + 4 + 8 + 4 + 4;
 
     private readonly List<int> _prefix = [];
     private readonly StatePool _pool;
+    private bool _writing;
     private bool _disposed;
 
     internal DecodeState(StatePool pool, int slot)
@@ -34,14 +35,16 @@ public sealed class DecodeState : IDisposable
 
     internal int Slot { get; }
 
+    /// <summary>Changes whenever the slot's content, the sampler's included, was replaced and not moved on.</summary>
+    internal int Version { get; private set; }
+
     /// <summary>Forgets everything. What the memory holds, even NaN, has no effect on what follows.</summary>
     public void Reset()
     {
-        CheckUse();
-        _prefix.Clear();
-        (NextPosition, Seen) = (0, 0);
+        CheckNotDisposed();
         _pool.SetSeen(Slot, 0);
         _pool.Samplers.Reset(Slot);
+        Take(0, 0, []);
     }
 
     /// <summary>A second state, equal to this one, in a slot of its own; the sampler forks with it.</summary>
@@ -59,7 +62,7 @@ public sealed class DecodeState : IDisposable
     public void CopyFrom(DecodeState other)
     {
         ArgumentNullException.ThrowIfNull(other);
-        CheckUse();
+        CheckNotDisposed();
         other.CheckUse();
         if (other._pool != _pool) throw new ArgumentException("The states belong to different pools: save one and restore it into the other.", nameof(other));
         if (other == this) return;
@@ -68,18 +71,19 @@ public sealed class DecodeState : IDisposable
     }
 
     /// <summary>The state as bytes, to be restored into any pool of the same model, element type and ring size.</summary>
+    /// <exception cref="InvalidOperationException">The state is larger than an array can be.</exception>
     public byte[] Save()
     {
         CheckUse();
-        int slotBytes = checked((int)_pool.BytesPerSequence);
-        int samplerBytes = checked((int)_pool.Samplers.BytesPerSlot);
-        byte[] saved = new byte[HeaderBytes + _prefix.Count * sizeof(int) + slotBytes + samplerBytes];
+        long bytes = SavedBytes(_prefix.Count);
+        if (bytes > Array.MaxLength) throw new InvalidOperationException($"A state of {bytes} bytes does not fit one array: fork it instead, or give global attention a smaller capacity.");
+        int slotBytes = (int)_pool.BytesPerSequence;
+        byte[] saved = new byte[bytes];
         Span<byte> rest = saved;
         Put(ref rest, SaveFormat);
         Put(ref rest, (uint)_prefix.Count);
-        BinaryPrimitives.WriteInt64LittleEndian(rest, slotBytes);
+        BinaryPrimitives.WriteUInt64LittleEndian(rest, _pool.Fingerprint);
         rest = rest[8..];
-        Put(ref rest, (uint)samplerBytes);
         Put(ref rest, (uint)NextPosition);
         Put(ref rest, (uint)Seen);
         foreach (int token in _prefix) Put(ref rest, (uint)token);
@@ -92,24 +96,25 @@ public sealed class DecodeState : IDisposable
     /// <exception cref="ArgumentException">The bytes are no saved state, or one of a model of another shape or element type.</exception>
     public void Restore(ReadOnlySpan<byte> saved)
     {
-        CheckUse();
+        CheckNotDisposed();
         if (saved.Length < HeaderBytes || BinaryPrimitives.ReadUInt32LittleEndian(saved) != SaveFormat)
             throw new ArgumentException("These bytes are not a saved state.", nameof(saved));
         int tokens = BinaryPrimitives.ReadInt32LittleEndian(saved[4..]);
-        long slotBytes = BinaryPrimitives.ReadInt64LittleEndian(saved[8..]);
-        int samplerBytes = BinaryPrimitives.ReadInt32LittleEndian(saved[16..]);
-        if (slotBytes != _pool.BytesPerSequence || samplerBytes != _pool.Samplers.BytesPerSlot)
-            throw new ArgumentException($"The saved state has {slotBytes} bytes a sequence, this pool {_pool.BytesPerSequence}: it is of another model, precision or ring.", nameof(saved));
-        if (tokens < 0 || saved.Length != HeaderBytes + (long)tokens * sizeof(int) + slotBytes + samplerBytes)
-            throw new ArgumentException("The saved state is truncated.", nameof(saved));
+        if (BinaryPrimitives.ReadUInt64LittleEndian(saved[8..]) != _pool.Fingerprint)
+            throw new ArgumentException("The saved state is of a model of another shape, precision or ring: restore it where it was saved.", nameof(saved));
+        int nextPosition = BinaryPrimitives.ReadInt32LittleEndian(saved[16..]);
+        int seen = BinaryPrimitives.ReadInt32LittleEndian(saved[20..]);
+        if (tokens < 0 || nextPosition < 0 || seen < 0 || seen > nextPosition || saved.Length != SavedBytes(tokens))
+            throw new ArgumentException("The saved state is damaged or truncated.", nameof(saved));
 
         ReadOnlySpan<byte> rest = saved[HeaderBytes..];
         int[] prefix = MemoryMarshal.Cast<byte, int>(rest[..(tokens * sizeof(int))]).ToArray();
         rest = rest[(tokens * sizeof(int))..];
-        _pool.Stream.CopyToDevice(rest[..(int)slotBytes], _pool.Memory, Slot * _pool.BytesPerSequence);
-        _pool.Samplers.Write(Slot, rest[(int)slotBytes..]);
-        Take(BinaryPrimitives.ReadInt32LittleEndian(saved[20..]), BinaryPrimitives.ReadInt32LittleEndian(saved[24..]), prefix);
-        _pool.SetSeen(Slot, Seen);
+        int slotBytes = (int)_pool.BytesPerSequence;
+        _pool.Stream.CopyToDevice(rest[..slotBytes], _pool.Memory, Slot * _pool.BytesPerSequence);
+        _pool.Samplers.Write(Slot, rest[slotBytes..]);
+        _pool.SetSeen(Slot, seen);
+        Take(nextPosition, seen, prefix);
     }
 
     /// <summary>Gives the slot back.</summary>
@@ -120,9 +125,13 @@ public sealed class DecodeState : IDisposable
         _pool.Return(Slot);
     }
 
+    /// <summary>Says that a call is about to change the slot; until <see cref="Advance"/> its content is neither old nor new.</summary>
+    internal void BeginWrite() => _writing = true;
+
     /// <summary>Follows what a call did to the slot.</summary>
     internal void Advance(ReadOnlySpan<int> tokens, ReadOnlySpan<int> positions)
     {
+        _writing = false;
         int last = PackedCall.LastToken(positions);
         if (last < 0) return;
         for (int i = 0; i <= last; i++)
@@ -137,7 +146,11 @@ public sealed class DecodeState : IDisposable
 
     internal bool BelongsTo(StatePool pool) => _pool == pool;
 
-    internal void CheckUse() => ObjectDisposedException.ThrowIf(_disposed, this);
+    internal void CheckUse()
+    {
+        CheckNotDisposed();
+        if (_writing) throw new InvalidOperationException("A call that failed left this state half written: reset it, restore it, or copy another into it.");
+    }
 
     private static void Put(ref Span<byte> rest, uint value)
     {
@@ -145,8 +158,14 @@ public sealed class DecodeState : IDisposable
         rest = rest[4..];
     }
 
+    private void CheckNotDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
+
+    private long SavedBytes(int tokens) => HeaderBytes + (long)tokens * sizeof(int) + _pool.BytesPerSequence + _pool.Samplers.BytesPerSlot;
+
     private void Take(int nextPosition, int seen, ReadOnlySpan<int> prefix)
     {
+        _writing = false;
+        Version++;
         (NextPosition, Seen) = (nextPosition, seen);
         _prefix.Clear();
         _prefix.AddRange(prefix);

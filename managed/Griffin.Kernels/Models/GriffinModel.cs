@@ -73,7 +73,7 @@ public sealed class GriffinModel : IDisposable
         {
             weights = WeightArena.Load(device, source, options.Precision, progress, cancellationToken);
             GriffinModel model = new(device, weights, kernels, options);
-            model.WaitForKernels(progress, cancellationToken);
+            kernels.WaitAsync(progress, cancellationToken).GetAwaiter().GetResult();
             return model;
         }
         catch
@@ -111,16 +111,5 @@ public sealed class GriffinModel : IDisposable
     {
         _weights.Dispose();
         Kernels.Dispose();
-    }
-
-    private void WaitForKernels(IProgress<ModelProgress>? progress, CancellationToken cancellationToken)
-    {
-        Progress compiled = new(progress);
-        Device.Compiler.WaitAllAsync(compiled, cancellationToken).GetAwaiter().GetResult();
-    }
-
-    private sealed class Progress(IProgress<ModelProgress>? target) : IProgress<CompileProgress>
-    {
-        public void Report(CompileProgress value) => target?.Report(new ModelProgress("kernels", value.Completed, value.Total));
     }
 }

@@ -10,8 +10,12 @@ public sealed partial class GriffinSession
             throw new ArgumentException($"Row starts must be {states.Length + 1} numbers from 0 to {tokens.Length}.", nameof(rowStart));
         if (!positions.IsEmpty && positions.Length != tokens.Length)
             throw new ArgumentException($"{tokens.Length} tokens need as many positions, not {positions.Length}.", nameof(positions));
-        Model.CheckTokens(tokens);
+        for (int row = 0; row < states.Length; row++)
+        {
+            if (rowStart[row + 1] < rowStart[row]) throw new ArgumentException($"Row {row} ends before it starts.", nameof(rowStart));
+        }
 
+        Model.CheckTokens(tokens);
         long rowsOfLogits = which switch { LogitsSelection.None => 0, LogitsSelection.Last => states.Length, _ => tokens.Length };
         long wanted = rowsOfLogits * Model.Config.Vocabulary;
         if (logits.Length != wanted && (which != LogitsSelection.Last || tokens.Length > 0))
@@ -20,7 +24,6 @@ public sealed partial class GriffinSession
         int[] resolved = new int[tokens.Length];
         for (int row = 0; row < states.Length; row++)
         {
-            if (rowStart[row + 1] < rowStart[row]) throw new ArgumentException($"Row {row} ends before it starts.", nameof(rowStart));
             DecodeState state = states[row];
             Span<int> own = resolved.AsSpan(rowStart[row], rowStart[row + 1] - rowStart[row]);
             if (positions.IsEmpty)

@@ -4,7 +4,8 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Models;
 
 /// <summary>
-/// Runs a model: a stream, a workspace planned once, and a pool of states. After it is made, calls and steps allocate no device memory.
+/// Runs a model: a stream, a workspace planned once, and a pool of states. After it is made, calls allocate no device memory, nor do decode
+/// steps after the first one of their batch size, which captures a graph.
 /// Not thread-safe; make one session per thread.
 /// </summary>
 public sealed partial class GriffinSession : IDisposable
@@ -12,6 +13,7 @@ public sealed partial class GriffinSession : IDisposable
     private const long LogitsBudgetBytes = 32L << 20;
     private const int DefaultChunkTokens = 512;
 
+    private readonly OwnedResources _owned = new();
     private readonly GpuStream _stream;
     private readonly Activations _activations;
     private readonly CallInputs _inputs;
@@ -32,15 +34,24 @@ public sealed partial class GriffinSession : IDisposable
         long affordable = LogitsBudgetBytes / (config.Vocabulary * (long)sizeof(float));
         int logitsRows = (int)Math.Clamp(affordable, MaxBatch, Math.Max(ChunkTokens, MaxBatch));
 
-        _stream = model.Device.CreateStream();
-        _ = _stream.Blas; // its workspace is set here: never in a step, never during a capture
-        States = new StatePool(_stream, layout, options.Slots, config.Vocabulary);
-        _activations = new Activations(
-            model.Device, config, model.Precision, ChunkTokens, logitsRows,
-            model.Kernels.Scan.WorkspaceBytes(ChunkTokens, MaxBatch), model.Kernels.DecodeAttention.WorkspaceBytes(MaxBatch, layout.RingSlots));
-        _inputs = new CallInputs(model.Device, ChunkTokens, MaxBatch);
-        _hostLogits = model.Device.AllocatePinned<float>(checked(logitsRows * config.Vocabulary));
-        _layers = new LayerStack(model.Weights, model.Kernels, _activations, States);
+        try
+        {
+            _stream = _owned.Add(model.Device.CreateStream());
+            _ = _stream.Blas; // its workspace is set here: never in a step, never during a capture
+            States = _owned.Add(new StatePool(_stream, layout, options.Slots, config.Vocabulary));
+            _activations = _owned.Add(new Activations(
+                model.Device, config, model.Precision, ChunkTokens, logitsRows,
+                model.Kernels.Recurrent?.Scan.WorkspaceBytes(ChunkTokens, MaxBatch) ?? 0,
+                model.Kernels.Attention?.Decode.WorkspaceBytes(MaxBatch, layout.RingSlots) ?? 0));
+            _inputs = _owned.Add(new CallInputs(model.Device, ChunkTokens, MaxBatch));
+            _hostLogits = _owned.Add(model.Device.AllocatePinned<float>(checked(logitsRows * config.Vocabulary)));
+            _layers = new LayerStack(model.Weights, model.Kernels, _activations, States);
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The model.</summary>
@@ -49,14 +60,15 @@ public sealed partial class GriffinSession : IDisposable
     /// <summary>The states of the sequences.</summary>
     public StatePool States { get; }
 
-    /// <summary>Most rows of one call.</summary>
+    /// <summary>Most rows that run at once: a call of more is cut, a decoder has no more.</summary>
     public int MaxBatch { get; }
 
     /// <summary>Most tokens that run through the layers at once.</summary>
     public int ChunkTokens { get; }
 
-    /// <summary>Device bytes of activations and inputs.</summary>
-    public long WorkspaceBytes => _activations.Bytes + _inputs.Memory.Bytes + (_stream.Blas?.WorkspaceBytes ?? 0);
+    /// <summary>Device bytes of activations and inputs, those of the decode graphs made so far included.</summary>
+    public long WorkspaceBytes =>
+        _activations.Bytes + _inputs.Memory.Bytes + (_stream.Blas?.WorkspaceBytes ?? 0) + _decodeGraphs.Values.Sum(graph => graph.InputBytes);
 
     internal Action<int, TensorView>? AfterBlock
     {
@@ -119,11 +131,7 @@ public sealed partial class GriffinSession : IDisposable
     public void Dispose()
     {
         foreach (DecodeGraph graph in _decodeGraphs.Values) graph.Dispose();
-        _activations.Dispose();
-        _inputs.Dispose();
-        _hostLogits.Dispose();
-        States.Dispose();
-        _stream.Dispose();
+        _owned.Dispose();
     }
 
     private void RunPiece(CallPieces piece, ReadOnlySpan<DecodeState> states, ReadOnlySpan<int> tokens, int[] positions, LogitsSelection which, Span<float> logits)
@@ -143,6 +151,9 @@ public sealed partial class GriffinSession : IDisposable
         }
 
         int count = pieceTokens.Count;
+
+        // Until the whole piece has run, its states hold neither what they held nor what they will: an error on the way leaves them unusable.
+        foreach (PieceRow row in piece.Rows) states[row.Row].BeginWrite();
         _inputs.Send(_stream, [.. pieceTokens], [.. piecePositions], starts, slots);
         Call call = new(_stream, _inputs.Rows(count, rows, States.Seen), _inputs.Tokens(count), _inputs.Positions(count), Step: count == rows && !Model.Options.BatchInvariant);
         _layers.Run(call);
@@ -171,9 +182,11 @@ public sealed partial class GriffinSession : IDisposable
         {
             TensorView selected = _activations.Selected(piece.Rows.Count);
             Model.Kernels.Embedding.Run(_stream, _inputs.LastTokens(piece.Rows.Count), normed, 1f, selected);
+            float[] last = new float[piece.Rows.Count * vocabulary];
+            CopyLogits(selected, last);
             for (int i = 0; i < piece.Rows.Count; i++)
             {
-                if (piece.Rows[i].IsEnd) CopyLogits(selected.RowRange(i, 1), logits.Slice(piece.Rows[i].Row * vocabulary, vocabulary));
+                if (piece.Rows[i].IsEnd) last.AsSpan(i * vocabulary, vocabulary).CopyTo(logits.Slice(piece.Rows[i].Row * vocabulary, vocabulary));
             }
         }
     }

@@ -18,7 +18,6 @@ internal sealed class LayerStack
     private readonly RecurrentBlock? _recurrent;
     private readonly AttentionBlock? _attention;
     private readonly MlpBlock _mlp;
-    private readonly MatMul _head;
     private readonly TensorView _embedding;
     private readonly TensorView _finalNorm;
 
@@ -29,10 +28,9 @@ internal sealed class LayerStack
         _activations = activations;
         _layers = [.. Enumerable.Range(0, _config.Layers).Select(layer => new LayerWeights(weights, layer))];
         _states = [.. states.Layout.Layers.Select(layer => (states.StateOf(layer.First), states.StateOf(layer.Second)))];
-        if (_config.RecurrentLayers > 0) _recurrent = new RecurrentBlock(kernels, activations);
-        if (_config.AttentionLayers > 0) _attention = new AttentionBlock(kernels, activations, states.Layout);
+        if (kernels.Recurrent is { } recurrent) _recurrent = new RecurrentBlock(recurrent, activations, _config.RnnWidth);
+        if (kernels.Attention is { } attention) _attention = new AttentionBlock(attention, activations, states.Layout, _config.KeysVisible);
         _mlp = new MlpBlock(kernels, activations);
-        _head = kernels.Product(_config.Vocabulary, _config.Width, ElementType.Float32);
         _embedding = weights.View(WeightName.Embedding, _config.Vocabulary, _config.Width);
         _finalNorm = weights.View(WeightName.FinalNorm, 1, _config.Width);
     }
@@ -63,7 +61,7 @@ internal sealed class LayerStack
     /// <summary>Queues the head over normed rows: logits, soft-capped, float32 [rows, V].</summary>
     public void RunHead(GpuStream stream, TensorView normed, TensorView logits)
     {
-        _head.Run(stream, normed, _embedding, logits);
+        _kernels.Head.Run(stream, normed, _embedding, logits);
         if (_config.LogitsSoftCap > 0) _kernels.SoftCap.Run(stream, logits, _config.LogitsSoftCap);
     }
 

@@ -7,17 +7,9 @@ namespace Griffin.Kernels.Models;
 internal sealed class MlpBlock
 {
     private readonly Activations _activations;
-    private readonly MatMul _gateUp;
-    private readonly MatMul _down;
-    private readonly GeluMultiply _multiply;
+    private readonly ModelKernels _kernels;
 
-    public MlpBlock(ModelKernels kernels, Activations activations)
-    {
-        _activations = activations;
-        _gateUp = kernels.Product(2 * kernels.Config.MlpWidth, kernels.Config.Width);
-        _down = kernels.Product(kernels.Config.Width, kernels.Config.MlpWidth);
-        _multiply = kernels.GeluMultiply;
-    }
+    public MlpBlock(ModelKernels kernels, Activations activations) => (_kernels, _activations) = (kernels, activations);
 
     /// <param name="call">The rows.</param>
     /// <param name="weights">The layer's weights.</param>
@@ -27,8 +19,8 @@ internal sealed class MlpBlock
     {
         TensorView gateUp = _activations.GateUp(call.Count);
         TensorView hidden = _activations.Hidden(call.Count);
-        _gateUp.Run(call.Stream, input, weights.GateUp, gateUp);
-        _multiply.Run(call.Stream, gateUp, weights.GateUpBias, hidden);
-        _down.Run(call.Stream, hidden, weights.Down, output);
+        _kernels.GateUp.Run(call.Stream, input, weights.GateUp, gateUp);
+        _kernels.GeluMultiply.Run(call.Stream, gateUp, weights.GateUpBias, hidden);
+        _kernels.Down.Run(call.Stream, hidden, weights.Down, output);
     }
 }

@@ -9,10 +9,10 @@ namespace Griffin.Kernels.Models;
 /// </summary>
 internal sealed class ModelKernels : IDisposable
 {
+    private readonly List<KernelOp> _ops = [];
     private readonly Dictionary<(int N, int K, ElementType Output), MatMul> _products = [];
     private readonly GpuDevice _device;
     private readonly GriffinModelOptions _options;
-    private readonly DeviceBuffer<ulong> _phases;
 
     public ModelKernels(GpuDevice device, GriffinConfig config, GriffinModelOptions options)
     {
@@ -20,24 +20,18 @@ internal sealed class ModelKernels : IDisposable
         _options = options;
         Config = config;
         ElementType type = options.Precision;
-        Embedding = new Embedding(device, type, config.Width);
-        Norm = new RmsNorm(device, type, config.Width);
-        GeluMultiply = new GeluMultiply(device, type, config.MlpWidth);
-        Conv = new Conv1D(device, type, config.RnnWidth, config.ConvTaps);
-        ConvStep = new Conv1DStep(device, type, config.RnnWidth, config.ConvTaps);
-        Gates = new BlockDiagonalGates(device, type, config.RnnWidth, config.GateBlocks, options.BatchInvariant);
-        Scan = new RgLru(device, type, config.RnnWidth, options.BatchInvariant ? "sequential" : null);
-        ScanStep = new RgLruStep(device, type, config.RnnWidth);
-        Rotary = new RotaryEmbedding(device, type, config.Heads, config.HeadDim, config.RotatedDim);
-        RotaryStep = new RotaryStep(device, type, config.Heads, config.HeadDim, config.RotatedDim);
-        Attention = new WindowAttention(device, type, config.Heads, config.HeadDim);
-        DecodeAttention = new DecodeAttention(device, type, config.Heads, config.HeadDim);
-        Append = new RingAppend(device, type, config.Heads, config.HeadDim);
-        SoftCap = new SoftCap(device, config.Vocabulary);
-        Sampler = new Sampler(device, config.Vocabulary);
-        Advance = new AdvanceRows(device, step: false);
-        AdvanceStep = new AdvanceRows(device, step: true);
-        _phases = device.Upload<ulong>(RotaryPhases.Compute(config.RotatedDim, config.RopeTheta));
+        Embedding = Add(new Embedding(device, type, config.Width));
+        Norm = Add(new RmsNorm(device, type, config.Width));
+        GeluMultiply = Add(new GeluMultiply(device, type, config.MlpWidth));
+        SoftCap = Add(new SoftCap(device, config.Vocabulary));
+        Sampler = Add(new Sampler(device, config.Vocabulary));
+        Advance = Add(new AdvanceRows(device, step: false));
+        AdvanceStep = Add(new AdvanceRows(device, step: true));
+        GateUp = Product(2 * config.MlpWidth, config.Width, type);
+        Down = Product(config.Width, config.MlpWidth, type);
+        Head = Product(config.Vocabulary, config.Width, ElementType.Float32);
+        if (config.RecurrentLayers > 0) Recurrent = new RecurrentKernels(this, device, options);
+        if (config.AttentionLayers > 0) Attention = new AttentionKernels(this, device, options);
     }
 
     public GriffinConfig Config { get; }
@@ -50,6 +44,77 @@ internal sealed class ModelKernels : IDisposable
 
     public GeluMultiply GeluMultiply { get; }
 
+    public SoftCap SoftCap { get; }
+
+    public Sampler Sampler { get; }
+
+    public AdvanceRows Advance { get; }
+
+    public AdvanceRows AdvanceStep { get; }
+
+    public MatMul GateUp { get; }
+
+    public MatMul Down { get; }
+
+    /// <summary>The head: its product is float32.</summary>
+    public MatMul Head { get; }
+
+    /// <summary>Null in a model without recurrent layers.</summary>
+    public RecurrentKernels? Recurrent { get; }
+
+    /// <summary>Null in a model without attention layers.</summary>
+    public AttentionKernels? Attention { get; }
+
+    /// <summary>Waits until everything is compiled.</summary>
+    /// <exception cref="KernelCompilationException">A kernel did not compile.</exception>
+    public async Task WaitAsync(IProgress<ModelProgress>? progress, CancellationToken cancellationToken)
+    {
+        int done = 0;
+        await foreach (Task compiled in Task.WhenEach(_ops.Select(op => op.WhenCompiled)).WithCancellation(cancellationToken))
+        {
+            await compiled;
+            progress?.Report(new ModelProgress("kernels", ++done, _ops.Count));
+        }
+    }
+
+    public void Dispose() => Attention?.Dispose();
+
+    /// <summary>Keeps an op, so that loading waits for its kernels.</summary>
+    public T Add<T>(T op) where T : KernelOp
+    {
+        _ops.Add(op);
+        return op;
+    }
+
+    /// <summary>The product y [M, n] = x [M, k] · w [n, k]ᵀ, stored in a type of its own; one op for equal shapes.</summary>
+    public MatMul Product(int n, int k, ElementType output)
+    {
+        if (!_products.TryGetValue((n, k, output), out MatMul? product))
+            _products[(n, k, output)] = product = Add(new MatMul(_device, _options.Precision, n, k, output, _options.BatchInvariant, _options.UseBlas));
+        return product;
+    }
+}
+
+/// <summary>The ops of recurrent blocks.</summary>
+internal sealed class RecurrentKernels
+{
+    public RecurrentKernels(ModelKernels kernels, GpuDevice device, GriffinModelOptions options)
+    {
+        GriffinConfig config = kernels.Config;
+        ElementType type = options.Precision;
+        Xy = kernels.Product(2 * config.RnnWidth, config.Width, type);
+        Out = kernels.Product(config.Width, config.RnnWidth, type);
+        Conv = kernels.Add(new Conv1D(device, type, config.RnnWidth, config.ConvTaps));
+        ConvStep = kernels.Add(new Conv1DStep(device, type, config.RnnWidth, config.ConvTaps));
+        Gates = kernels.Add(new BlockDiagonalGates(device, type, config.RnnWidth, config.GateBlocks, options.BatchInvariant));
+        Scan = kernels.Add(new RgLru(device, type, config.RnnWidth, options.BatchInvariant ? "sequential" : null));
+        ScanStep = kernels.Add(new RgLruStep(device, type, config.RnnWidth));
+    }
+
+    public MatMul Xy { get; }
+
+    public MatMul Out { get; }
+
     public Conv1D Conv { get; }
 
     public Conv1DStep ConvStep { get; }
@@ -59,38 +124,44 @@ internal sealed class ModelKernels : IDisposable
     public RgLru Scan { get; }
 
     public RgLruStep ScanStep { get; }
+}
+
+/// <summary>The ops of attention blocks, and the table they share.</summary>
+internal sealed class AttentionKernels : IDisposable
+{
+    private readonly DeviceBuffer<ulong> _phases;
+
+    public AttentionKernels(ModelKernels kernels, GpuDevice device, GriffinModelOptions options)
+    {
+        GriffinConfig config = kernels.Config;
+        ElementType type = options.Precision;
+        int attended = config.Heads * config.HeadDim;
+        Qkv = kernels.Product(attended + 2 * config.HeadDim, config.Width, type);
+        Out = kernels.Product(config.Width, attended, type);
+        Rotary = kernels.Add(new RotaryEmbedding(device, type, config.Heads, config.HeadDim, config.RotatedDim));
+        RotaryStep = kernels.Add(new RotaryStep(device, type, config.Heads, config.HeadDim, config.RotatedDim));
+        Prefill = kernels.Add(new WindowAttention(device, type, config.Heads, config.HeadDim));
+        Decode = kernels.Add(new DecodeAttention(device, type, config.Heads, config.HeadDim));
+        Append = kernels.Add(new RingAppend(device, type, config.Heads, config.HeadDim));
+        _phases = device.Upload<ulong>(RotaryPhases.Compute(config.RotatedDim, config.RopeTheta));
+    }
+
+    public MatMul Qkv { get; }
+
+    public MatMul Out { get; }
 
     public RotaryEmbedding Rotary { get; }
 
     public RotaryStep RotaryStep { get; }
 
-    public WindowAttention Attention { get; }
+    public WindowAttention Prefill { get; }
 
-    public DecodeAttention DecodeAttention { get; }
+    public DecodeAttention Decode { get; }
 
     public RingAppend Append { get; }
 
-    public SoftCap SoftCap { get; }
-
-    public Sampler Sampler { get; }
-
-    public AdvanceRows Advance { get; }
-
-    public AdvanceRows AdvanceStep { get; }
-
     /// <summary>Turns per position of each rotary frequency, in 64-bit fractions, [rotated / 2].</summary>
     public TensorView Phases => _phases.View();
-
-    /// <summary>The product y [M, n] = x [M, k] · w [n, k]ᵀ, stored in the storage type.</summary>
-    public MatMul Product(int n, int k) => Product(n, k, _options.Precision);
-
-    /// <summary>The product y [M, n] = x [M, k] · w [n, k]ᵀ, stored in a type of its own: logits are float32.</summary>
-    public MatMul Product(int n, int k, ElementType output)
-    {
-        if (!_products.TryGetValue((n, k, output), out MatMul? product))
-            _products[(n, k, output)] = product = new MatMul(_device, _options.Precision, n, k, output, _options.BatchInvariant, _options.UseBlas);
-        return product;
-    }
 
     public void Dispose() => _phases.Dispose();
 }

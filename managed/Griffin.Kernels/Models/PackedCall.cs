@@ -23,14 +23,14 @@ internal static class PackedCall
     public static void Check(ReadOnlySpan<int> positions, bool fresh, int next)
     {
         // What follows: previous + 1, where padding counts as -1. A state is continued through padding in front of it only by 0.
-        int expected = next;
+        long expected = next;
         bool anything = fresh;
         for (int i = 0; i < positions.Length; i++)
         {
             int position = positions[i];
             if (position < -1) throw Refused(i, position, expected);
             if (position > 0 && position != expected && !anything) throw Refused(i, position, expected);
-            expected = position + 1;
+            expected = position + 1L;
             anything = false;
         }
     }
@@ -47,6 +47,6 @@ internal static class PackedCall
     /// <summary>Index of the last token that is not padding; -1 when there is none.</summary>
     public static int LastToken(ReadOnlySpan<int> positions) => positions.LastIndexOfAnyExcept(-1);
 
-    private static ArgumentException Refused(int index, int position, int expected) => new(
+    private static ArgumentException Refused(int index, int position, long expected) => new(
         $"Position {position} at index {index} does not follow: expected {expected}, 0 (a new document) or -1 (padding).");
 }

@@ -11,25 +11,13 @@ internal sealed class RecurrentBlock
 {
     private readonly Activations _activations;
     private readonly int _width;
-    private readonly MatMul _xy;
-    private readonly MatMul _out;
-    private readonly Conv1D _conv;
-    private readonly Conv1DStep _convStep;
-    private readonly BlockDiagonalGates _gates;
-    private readonly RgLru _scan;
-    private readonly RgLruStep _scanStep;
+    private readonly RecurrentKernels _kernels;
 
-    public RecurrentBlock(ModelKernels kernels, Activations activations)
+    public RecurrentBlock(RecurrentKernels kernels, Activations activations, int width)
     {
+        _kernels = kernels;
         _activations = activations;
-        _width = kernels.Config.RnnWidth;
-        _xy = kernels.Product(2 * _width, kernels.Config.Width);
-        _out = kernels.Product(kernels.Config.Width, _width);
-        _conv = kernels.Conv;
-        _convStep = kernels.ConvStep;
-        _gates = kernels.Gates;
-        _scan = kernels.Scan;
-        _scanStep = kernels.ScanStep;
+        _width = width;
     }
 
     /// <param name="call">The rows.</param>
@@ -48,22 +36,22 @@ internal sealed class RecurrentBlock
         TensorView gates = _activations.Gates(call.Count);
         TensorView mixed = _activations.Mixed(call.Count);
 
-        _xy.Run(stream, input, weights.Xy, xy);
+        _kernels.Xy.Run(stream, input, weights.Xy, xy);
         if (call.Step)
         {
-            _convStep.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
+            _kernels.ConvStep.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
         }
         else
         {
-            _conv.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
-            _conv.UpdateState(stream, call.Rows, x, weights.XBias, tail);
+            _kernels.Conv.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
+            _kernels.Conv.UpdateState(stream, call.Rows, x, weights.XBias, tail);
         }
 
-        _gates.Run(stream, z, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate, weights.RecurrenceGateBias, gates);
+        _kernels.Gates.Run(stream, z, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate, weights.RecurrenceGateBias, gates);
         if (call.Step)
-            _scanStep.Run(stream, call.Rows, z, gates, y, weights.YBias, weights.Lambda, mixed, hidden);
+            _kernels.ScanStep.Run(stream, call.Rows, z, gates, y, weights.YBias, weights.Lambda, mixed, hidden);
         else
-            _scan.Run(stream, call.Rows, z, gates, y, weights.YBias, weights.Lambda, mixed, hidden, _activations.ScanScratch);
-        _out.Run(stream, mixed, weights.Out, output);
+            _kernels.Scan.Run(stream, call.Rows, z, gates, y, weights.YBias, weights.Lambda, mixed, hidden, _activations.ScanScratch);
+        _kernels.Out.Run(stream, mixed, weights.Out, output);
     }
 }

@@ -20,6 +20,8 @@ internal sealed class SamplerPool : IDisposable
 
     public long BytesPerSlot { get; }
 
+    public DeviceMemory Memory => _memory;
+
     public LayerState State => new(_memory, _memory.Address, BytesPerSlot);
 
     /// <summary>Sets how tokens are drawn; what was counted stays.</summary>

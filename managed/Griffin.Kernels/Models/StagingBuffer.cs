@@ -11,8 +11,16 @@ internal sealed class StagingBuffer : IDisposable
 
     public StagingBuffer(GpuDevice device, int bytes)
     {
-        _buffer = device.AllocatePinned<byte>(bytes);
         _sent = device.CreateEvent();
+        try
+        {
+            _buffer = device.AllocatePinned<byte>(bytes);
+        }
+        catch
+        {
+            _sent.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Room for <paramref name="bytes"/> bytes.</summary>

@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
@@ -10,18 +13,30 @@ namespace Griffin.Kernels.Models;
 /// <remarks>Everything is queued on the session's stream. Not thread-safe.</remarks>
 public sealed class StatePool : IDisposable
 {
+    private readonly OwnedResources _owned = new();
     private readonly DeviceMemory _memory;
     private readonly DeviceBuffer<int> _seen;
     private readonly Stack<int> _free;
 
     internal StatePool(GpuStream stream, StateLayout layout, int slots, int vocabulary)
     {
+        byte[] shape = Encoding.UTF8.GetBytes($"{layout.ElementType} {layout.RingSlots} {layout.SlotBytes} {vocabulary} {string.Join(' ', layout.Layers)}");
+        Fingerprint = BinaryPrimitives.ReadUInt64LittleEndian(SHA256.HashData(shape));
         Stream = stream;
         Layout = layout;
         Slots = slots;
-        _memory = stream.Device.AllocateBytes(slots * layout.SlotBytes);
-        _seen = stream.Device.Allocate<int>(slots);
-        Samplers = new SamplerPool(stream, slots, vocabulary);
+        try
+        {
+            _memory = _owned.Add(stream.Device.AllocateBytes(slots * layout.SlotBytes));
+            _seen = _owned.Add(stream.Device.Allocate<int>(slots));
+            Samplers = _owned.Add(new SamplerPool(stream, slots, vocabulary));
+        }
+        catch
+        {
+            _owned.Dispose();
+            throw;
+        }
+
         _free = new Stack<int>(Enumerable.Range(0, slots).Reverse());
     }
 
@@ -39,6 +54,9 @@ public sealed class StatePool : IDisposable
 
     /// <summary>Bytes of one sequence's sampler, counted apart: settings, penalty counts, and how much the slot has seen.</summary>
     public long SamplerBytesPerSequence => Samplers.BytesPerSlot + sizeof(int);
+
+    /// <summary>Tells slots apart that do not mean the same: equal for equal models, storage types and rings.</summary>
+    internal ulong Fingerprint { get; }
 
     internal GpuStream Stream { get; }
 
@@ -60,12 +78,7 @@ public sealed class StatePool : IDisposable
     }
 
     /// <summary>Frees the device memory; states rented from the pool can no longer be used.</summary>
-    public void Dispose()
-    {
-        _memory.Dispose();
-        _seen.Dispose();
-        Samplers.Dispose();
-    }
+    public void Dispose() => _owned.Dispose();
 
     internal void Return(int slot) => _free.Push(slot);
 

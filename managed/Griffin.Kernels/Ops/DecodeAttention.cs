@@ -45,14 +45,17 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
         _combine = Request<AttentionShape, DecodeAttentionCombineParams>(combineVariants, _shape);
     }
 
-    /// <summary>Bytes of workspace that a call of so many rows needs; it may be shared by the layers of a stream.</summary>
-    /// <param name="rows">Rows of the call.</param>
+    /// <summary>Bytes of workspace that a call of up to so many rows needs; it may be shared by the layers of a stream.</summary>
+    /// <remarks>Fewer rows are split more, so the need of a call does not grow evenly with its rows.</remarks>
+    /// <param name="rows">Most rows of a call.</param>
     /// <param name="ringSlots">Positions that the ring holds.</param>
     public long WorkspaceBytes(int rows, int ringSlots)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ringSlots);
-        return rows == 0 ? 0 : Partials(rows, ringSlots) * (_shape.HeadDim + 2L) * sizeof(float);
+        long partials = 0;
+        for (int count = 1; count <= rows; count++) partials = Math.Max(partials, Partials(count, ringSlots));
+        return BytesOf(partials);
     }
 
     /// <summary>Queues the attention.</summary>
@@ -76,8 +79,9 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
         KeyValueRing.CheckVisible(keysVisible, ringSlots);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Rows, MaxRows, nameof(rows));
         if (rows.Tokens == 0) return;
-        if (workspace.IsEmpty || workspace.Address % sizeof(float) != 0 || workspace.Length * workspace.Type.SizeOf() < WorkspaceBytes(rows.Rows, ringSlots))
-            throw new ArgumentException($"workspace must be {WorkspaceBytes(rows.Rows, ringSlots)} bytes, aligned to 4.", nameof(workspace));
+        long needed = BytesOf(Partials(rows.Rows, ringSlots));
+        if (workspace.IsEmpty || workspace.Address % sizeof(float) != 0 || workspace.Length * workspace.Type.SizeOf() < needed)
+            throw new ArgumentException($"workspace must be {needed} bytes, aligned to 4.", nameof(workspace));
 
         (int splits, int splitSlots) = Splits(rows.Rows, ringSlots);
         ulong statistics = workspace.Address + (ulong)(Partials(rows.Rows, ringSlots) * _shape.HeadDim * sizeof(float));
@@ -132,6 +136,8 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
     }
 
     private int HeadGroups => (_shape.Heads + _kernel.Plan.TileRows - 1) / _kernel.Plan.TileRows;
+
+    private long BytesOf(long partials) => partials * (_shape.HeadDim + 2L) * sizeof(float);
 
     private long Partials(int rows, int ringSlots) => (long)rows * _shape.Heads * Splits(rows, ringSlots).Count;
 

@@ -9,6 +9,8 @@ namespace Griffin.Kernels.Ops;
 /// </summary>
 public abstract class KernelOp
 {
+    private readonly List<Task> _compilations = [];
+
     /// <summary>Binds the op to a device.</summary>
     /// <param name="device">Where it runs.</param>
     /// <param name="type">Type of stored elements: <see cref="ElementType.BFloat16"/> or <see cref="ElementType.Float32"/>.</param>
@@ -28,6 +30,9 @@ public abstract class KernelOp
     /// <summary>Type of stored elements.</summary>
     public ElementType Type { get; }
 
+    /// <summary>Completes when the op's kernels are compiled, and fails as they do.</summary>
+    public Task WhenCompiled => Task.WhenAll(_compilations);
+
     /// <summary>Chooses a variant and requests its compilation.</summary>
     /// <typeparam name="TShape">The op's static shape.</typeparam>
     /// <typeparam name="TParams">The kernel's parameter struct.</typeparam>
@@ -38,7 +43,9 @@ public abstract class KernelOp
     {
         ArgumentNullException.ThrowIfNull(table);
         (KernelVariant<TShape> chosen, KernelPlan plan) = table.Choose(Query(shape), variant);
-        GpuKernel<TParams> kernel = Device.Compiler.Get<TParams>(table.Spec(plan));
+        KernelSpec spec = table.Spec(plan);
+        _compilations.Add(Device.Compiler.Request(spec));
+        GpuKernel<TParams> kernel = Device.Compiler.Get<TParams>(spec);
         if (plan.SharedBytes > Device.Limits.SharedBytesPerBlock) kernel.SetMaxDynamicSharedBytes(plan.SharedBytes);
         return new(chosen.Name, plan, kernel);
     }

@@ -20,7 +20,7 @@ public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
         new KernelVariant<int>("narrow", _ => new KernelPlan("sampler<256>", 256)) { Preferred = q => q.Shape <= NarrowVocabulary },
         new KernelVariant<int>("wide", _ => new KernelPlan("sampler<512>", 512)));
 
-    private static readonly VariantTable<int> countVariants = new(source, new KernelVariant<int>("count", _ => new KernelPlan("sampler_count", CountThreads)));
+    private static readonly VariantTable<int> countVariants = new(source, new KernelVariant<int>("count", _ => new KernelPlan($"sampler_count<{CountThreads}>", CountThreads)));
 
     private readonly PlannedKernel<SamplerParams> _kernel;
     private readonly PlannedKernel<SamplerCountParams> _count;
@@ -45,7 +45,7 @@ public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="vocabulary">Tokens.</param>
     public static long StateBytes(int vocabulary) => SamplerSettings.ByteCount + (long)vocabulary * sizeof(int);
 
-    /// <summary>Queues one draw per row; the drawn token is counted in the row's slot.</summary>
+    /// <summary>Queues one draw per row.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="logits">Float32 [B, vocabulary], only read. NaN counts as minus infinity.</param>
     /// <param name="positions">Int32 [B], of the token whose logits these are; -1 for a row without a draw.</param>
@@ -75,7 +75,10 @@ public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
         _kernel.Launch(stream, (long)rows, parameters);
     }
 
-    /// <summary>Queues the counting of a prompt's tokens, for the repetition penalty. Padding and tokens outside the vocabulary are left out.</summary>
+    /// <summary>
+    /// Queues the counting of the tokens that a call or step reads, for the repetition penalty: a row in which a document starts counts from
+    /// zero, from its last document on. Padding and tokens outside the vocabulary are left out.
+    /// </summary>
     /// <param name="stream">The stream.</param>
     /// <param name="rows">The call's rows; their slots are sampler slots here.</param>
     /// <param name="tokens">Int32 [N].</param>
@@ -88,7 +91,7 @@ public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
         Check.State(states, StateBytes(Vocabulary));
         if (rows.Tokens == 0) return;
         SamplerCountParams parameters = new() { Tokens = tokens.Address, Rows = rows.Params, States = states.Params, Vocabulary = Vocabulary };
-        _count.Launch(stream, ((long)rows.Tokens + CountThreads - 1) / CountThreads, parameters);
+        _count.Launch(stream, (long)rows.Rows, parameters);
     }
 
     /// <inheritdoc/>

@@ -43,7 +43,7 @@ public sealed class Generation : IAsyncEnumerable<int>
         _options = options;
     }
 
-    /// <summary>Why it ended; null while it goes on.</summary>
+    /// <summary>Why it ended; null while it goes on, and where the enumeration was left early.</summary>
     public FinishReason? FinishReason { get; private set; }
 
     /// <summary>Time from the start to the end of the prompt's prefill.</summary>
@@ -59,20 +59,26 @@ public sealed class Generation : IAsyncEnumerable<int>
     /// <exception cref="OperationCanceledException">Cancelled: <see cref="FinishReason"/> says so, and the tokens yielded so far stand.</exception>
     public async IAsyncEnumerator<int> GetAsyncEnumerator(CancellationToken cancellationToken = default)
     {
+        (FinishReason, StepCount, DecodeTime) = (null, 0, TimeSpan.Zero);
         using DecodeState state = _session.States.Rent();
         using BatchDecoder decoder = _session.CreateDecoder([state], [_options.Sampler]);
         long start = Stopwatch.GetTimestamp();
-        await Task.Run(() => Prefill(state, decoder), CancellationToken.None);
+
+        // The prompt's last token is left to the first step, so that every drawn token comes out of the same captured graph.
+        for (int done = 0; done < _prompt.Length - 1;)
+        {
+            ThrowIfCancelled(cancellationToken);
+            ReadOnlyMemory<int> piece = _prompt[done..Math.Min(_prompt.Length - 1, done + _session.ChunkTokens)];
+            await Task.Run(() => _session.Forward(state, piece.Span, [], LogitsSelection.None, []), CancellationToken.None);
+            done += piece.Length;
+        }
+
+        decoder.Feed(0, _prompt.Span[^1]);
         PrefillTime = Stopwatch.GetElapsedTime(start);
 
         while (StepCount < _options.MaxTokens)
         {
-            if (cancellationToken.IsCancellationRequested)
-            {
-                FinishReason = Text.FinishReason.Cancelled;
-                throw new OperationCanceledException(cancellationToken);
-            }
-
+            ThrowIfCancelled(cancellationToken);
             start = Stopwatch.GetTimestamp();
             int token = await Task.Run(() => decoder.Step()[0], CancellationToken.None);
             DecodeTime += Stopwatch.GetElapsedTime(start);
@@ -89,13 +95,11 @@ public sealed class Generation : IAsyncEnumerable<int>
         FinishReason = Text.FinishReason.Length;
     }
 
-    // The prompt's last token is left to the first step, so that every drawn token comes out of the same captured graph.
-    private void Prefill(DecodeState state, BatchDecoder decoder)
+    private void ThrowIfCancelled(CancellationToken cancellationToken)
     {
-        ReadOnlySpan<int> prompt = _prompt.Span;
-        _session.Forward(state, prompt[..^1], [], LogitsSelection.None, []);
-        decoder.Feed(0, prompt[^1]);
-        _session.Synchronize();
+        if (!cancellationToken.IsCancellationRequested) return;
+        FinishReason = Text.FinishReason.Cancelled;
+        throw new OperationCanceledException(cancellationToken);
     }
 }
 

@@ -48,8 +48,7 @@ internal sealed class SamplerTests
                 compared++;
             }
 
-            before![tokens[r]]++;
-            Assert.That(counts[r], Is.EqualTo(before), $"counts of row {r}");
+            Assert.That(counts[r], Is.EqualTo(before), $"counts of row {r}: a draw counts nothing");
         }
 
         Assert.That(compared, Is.GreaterThan(requests.Length * 9 / 10));
@@ -143,17 +142,25 @@ internal sealed class SamplerTests
         Assert.That(counts[0], Is.All.Zero);
     }
 
+    /// <summary>Counts are those of the last document; a row that goes on adds to what its slot holds.</summary>
     [Test]
-    public void CountsPrompts()
+    public void CountsWhatIsRead()
     {
         using var test = new OpTest(TestDevices.Checked);
         const int Vocabulary = 7;
-        using var pool = new SlotPool(test, Vocabulary, 3);
-        var rows = new PackedRows(test.Integers(-1, 0, 1, 2, 0, 1, 2, -1), test.Integers(0, 4, 8), test.Integers(2, 0), test.Integers(0, 0, 0));
-        new Sampler(test.Device, Vocabulary).Count(test.Stream, rows, test.Integers(6, 5, 5, 2, 1, 99, -3, 1), pool.States);
-        Assert.That(pool.Counts(2), Is.EqualTo(new[] { 0, 0, 1, 0, 0, 2, 0 }));
-        Assert.That(pool.Counts(0), Is.EqualTo(new[] { 0, 1, 0, 0, 0, 0, 0 }));
-        Assert.That(pool.Counts(1), Is.All.Zero);
+        using var pool = new SlotPool(test, Vocabulary, 5);
+        for (var slot = 0; slot < 5; slot++) pool.Write(slot, SamplerSettings.Greedy, [slot, 0, 0, 0, 0, 0, 0]);
+        var rows = new PackedRows(
+            test.Integers(-1, 0, 1, 2, /* */ 3, 4, 5, -1, /* */ 7, 0, 1, /* */ -1, -1), test.Integers(0, 4, 8, 11, 13), test.Integers(2, 1, 4, 3), test.Integers(0, 3, 0, 2, 7));
+        new Sampler(test.Device, Vocabulary).Count(test.Stream, rows, test.Integers(6, 5, 5, 2, /* */ 1, 99, -3, 1, /* */ 2, 3, 3, /* */ 1, 1), pool.States);
+        Assert.Multiple(() =>
+        {
+            Assert.That(pool.Counts(2), Is.EqualTo(new[] { 0, 0, 1, 0, 0, 2, 0 }), "a document from its start: earlier counts are gone, padding is left out");
+            Assert.That(pool.Counts(1), Is.EqualTo(new[] { 1, 1, 0, 0, 0, 0, 0 }), "a row that goes on; tokens outside the vocabulary are left out");
+            Assert.That(pool.Counts(4), Is.EqualTo(new[] { 0, 0, 0, 2, 0, 0, 0 }), "a document that starts in the row");
+            Assert.That(pool.Counts(3), Is.EqualTo(new[] { 3, 0, 0, 0, 0, 0, 0 }), "a row of padding");
+            Assert.That(pool.Counts(0), Is.EqualTo(new[] { 0, 0, 0, 0, 0, 0, 0 }), "no row's slot");
+        });
     }
 
     // Known answers of the generator's authors.
