@@ -1,3 +1,4 @@
+using Griffin.Kernels.Models;
 using Griffin.Kernels.Runtime;
 using Griffin.Kernels.Tests.References;
 
@@ -20,6 +21,7 @@ public sealed class GoldenModelTests
         Close.Absolute(logits, Reference(windowRule), Tolerance, "logits");
 
         var totals = windowRule ? GoldenNumbers.TotalsWindowRule : GoldenNumbers.Totals;
+        Assert.That(Loss(logits), Is.EqualTo(totals.Loss).Within(Tolerance), "loss");
         Assert.That(logits.Sum(l => (double)l), Is.EqualTo(totals.Sum).Within(Tolerance * 20));
         Assert.That(logits.Sum(l => (double)l * l), Is.EqualTo(totals.Squares).Within(Tolerance * 200));
         if (windowRule)
@@ -83,6 +85,31 @@ public sealed class GoldenModelTests
         Close.Absolute(run.Hidden(first, 0)[..4], GoldenNumbers.HiddenAfterDecode, Tolerance, "recurrent state");
     }
 
+    /// <summary>No numbers are published for states and steps under the window rule: the float64 reference, held against those that are, takes their place.</summary>
+    [Test]
+    public void States_and_decode_steps_match_the_reference([Values] bool windowRule, [Values] bool batchInvariant)
+    {
+        using var run = Open(ElementType.Float32, windowRule, batchInvariant);
+        using var first = run.Session.States.Rent();
+        using var second = run.Session.States.Rent();
+        DecodeState[] states = [first, second];
+        run.ForwardRows(states, GoldenModel.Tokens, GoldenModel.Positions);
+        var reference = new GriffinReference(GoldenModel.Reference(KeysVisible(windowRule)));
+        ReferenceState[] expected = [reference.NewState(), reference.NewState()];
+        for (var row = 0; row < 2; row++)
+            reference.Forward(GoldenModel.Tokens[row], GoldenModel.Positions[row], expected[row]);
+        AssertStates(run, states, expected, windowRule, "after the prefill");
+
+        foreach (var tokens in GoldenModel.DecodeTokens)
+        {
+            var logits = run.ForwardRows(states, [[tokens[0]], [tokens[1]]]);
+            for (var row = 0; row < 2; row++)
+                Close.Absolute(Row(logits, row), reference.Forward([tokens[row]], [expected[row].Seen], expected[row])[0], Tolerance, $"tokens {tokens[0]} and {tokens[1]}, row {row}");
+        }
+
+        AssertStates(run, states, expected, windowRule, "after the steps");
+    }
+
     [Test]
     public void Bfloat16_stays_near([Values] bool batchInvariant)
     {
@@ -114,11 +141,40 @@ public sealed class GoldenModelTests
     }
 
     private static ModelRun Open(ElementType precision, bool windowRule = false, bool batchInvariant = false) => ModelRun.FromFolder(
-        TestDevices.Checked, folder => GoldenModel.Write(folder, GoldenModel.Window + (windowRule ? 0 : 1)), precision, batchInvariant);
+        TestDevices.Checked, folder => GoldenModel.Write(folder, KeysVisible(windowRule)), precision, batchInvariant);
+
+    private static int KeysVisible(bool windowRule) => GoldenModel.Window + (windowRule ? 0 : 1);
+
+    private static void AssertStates(ModelRun run, DecodeState[] states, ReferenceState[] expected, bool windowRule, string when)
+    {
+        for (var row = 0; row < states.Length; row++)
+        {
+            for (var layer = 0; layer < GoldenModel.Blocks.Length; layer++)
+            {
+                var (what, memory) = ($"{when}, row {row}, block {layer}", expected[row][layer]);
+                if (GoldenModel.Blocks[layer] == "recurrent")
+                {
+                    Close.Absolute(run.Hidden(states[row], layer), memory.Hidden, Tolerance, $"{what}: recurrent state");
+                    Close.Absolute(run.ConvTail(states[row], layer), [.. memory.ConvInputs.TakeLast(3).SelectMany(input => input)], Tolerance, $"{what}: convolution tail");
+                    continue;
+                }
+
+                Assert.That(states[row].NextPosition, Is.EqualTo(memory.Keys.Count), what);
+                for (var position = memory.Keys.Count - KeysVisible(windowRule); position < memory.Keys.Count; position++)
+                {
+                    Close.Absolute(run.Key(states[row], layer, position), memory.Keys[position], Tolerance, $"{what}: key {position}");
+                    Close.Absolute(run.Value(states[row], layer, position), memory.Values[position], Tolerance, $"{what}: value {position}");
+                }
+            }
+        }
+    }
+
+    private static double Loss(float[] logits) => Enumerable.Range(0, 20).Average(i =>
+        ReferenceMath.NegativeLogLikelihood(Array.ConvertAll(Row(logits, i), l => (double)l), GoldenModel.Target(i / 10, i % 10)));
 
     private static double[] Reference(bool windowRule)
     {
-        var reference = new GriffinReference(GoldenModel.Reference(GoldenModel.Window + (windowRule ? 0 : 1)));
+        var reference = new GriffinReference(GoldenModel.Reference(KeysVisible(windowRule)));
         return
         [
             .. Enumerable.Range(0, 2).SelectMany(row =>

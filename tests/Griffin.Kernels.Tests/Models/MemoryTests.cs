@@ -37,4 +37,21 @@ public sealed class MemoryTests
         Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
         Assert.That(LiveHandles.Count, Is.EqualTo(handles));
     }
+
+    /// <summary>What a model and a session report is what the device has less of, to the byte.</summary>
+    [Test]
+    public void The_device_lacks_what_the_session_reports()
+    {
+        TestDevices.RequireEmulator("a GPU accounts for memory in large blocks, modules and cuBLAS among them");
+        const int Slots = 5;
+        using var device = TestDevices.OpenPlain();
+        var (before, _) = device.MemoryInfo;
+        using var run = new ModelRun(device, new OracleData("small").Folder, ElementType.BFloat16, session: new SessionOptions { Slots = Slots, MaxBatch = 2, ChunkTokens = 32 });
+        run.Forward([1, 2, 3]);
+        var states = run.Session.States;
+        var reported = run.Model.WeightBytes + run.Session.WorkspaceBytes + (Slots * (states.BytesPerSequence + states.SamplerBytesPerSequence));
+        var table = run.Model.Kernels.Phases.Owner.Bytes;   // rotary frequencies: all that is not reported
+        Assert.That(table, Is.LessThanOrEqualTo(1024));
+        Assert.That(before - device.MemoryInfo.Free, Is.EqualTo(reported + table));
+    }
 }

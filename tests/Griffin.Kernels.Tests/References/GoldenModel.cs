@@ -20,6 +20,9 @@ internal static class GoldenModel
     /// <summary>Their positions: one document, then two.</summary>
     public static int[][] Positions { get; } = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 1, 2, 3, 0, 1, 2, 3, 4, 5]];
 
+    /// <summary>The token whose likelihood the published loss takes at a place.</summary>
+    public static int Target(int row, int token) => ((5 * Tokens[row][token]) + 3) % Vocabulary;
+
     /// <summary>Tokens of the five decode steps after the prefill, one per row and step.</summary>
     public static int[][] DecodeTokens { get; } = [[4, 6], [1, 0], [8, 3], [10, 7], [9, 5]];
 
