@@ -8,8 +8,6 @@ namespace Griffin.Kernels.Tests.Ops;
 [TestFixture]
 internal sealed class AttentionTrafficTests
 {
-    private const long FarElements = (1L << 31) + 1024;
-
     private static readonly AttentionShapeCase layer = new(3, 64, 129, 129);
 
     [Test]
@@ -68,57 +66,90 @@ internal sealed class AttentionTrafficTests
         Assert.That((qkv.BytesRead, qkv.BytesWritten), Is.EqualTo(((long)Tokens * 4 * 32 * 2, (long)Tokens * 4 * 32 * 2)));
     }
 
+    [Test]
+    public void AppendMovesTheRingOnce([Values("general", "vector")] string variant)
+    {
+        const int Rows = 3, Tokens = 400;
+        Count(device =>
+        {
+            var call = new AttentionCall(device, ElementType.BFloat16, layer, [.. Enumerable.Range(0, Rows).Select(r => AttentionCall.MakeRow(layer, (ulong)r, AttentionCall.Run(r, Tokens)))]);
+            new RingAppend(device, ElementType.BFloat16, layer.Heads, layer.HeadDim, variant).Run(call.Stream, call.Rows, call.Qkv, call.Ring, layer.RingSlots);
+            return call;
+        }, out var qkv, out _, out var ring);
+        var bytes = (long)Rows * layer.RingSlots * 2 * layer.HeadDim * sizeof(ushort);
+        AssertMoved(qkv, bytes, 0);
+        AssertMoved(ring, 0, bytes);
+    }
+
+    [Test]
+    public void RotaryStepMovesWhatTurnsAndTheRingEntry([Values("general", "vector")] string variant)
+    {
+        const int Rows = 400, Rotated = 32;
+        var shape = layer with { RingSlots = 9, KeysVisible = 9 };
+        Count(device =>
+        {
+            var call = new AttentionCall(device, ElementType.BFloat16, shape, [.. Enumerable.Range(0, Rows).Select(r => AttentionCall.MakeRow(shape, (ulong)r, [r + 1]))]);
+            var phases = TensorView.Of(call.Test.Allocate(Rotated / 2 * sizeof(ulong)), 0, ElementType.UInt64, 1, Rotated / 2);
+            call.Stream.CopyToDevice<ulong>(RotaryPhases.Compute(Rotated, 10_000), phases.Owner);
+            new RotaryStep(device, ElementType.BFloat16, shape.Heads, shape.HeadDim, Rotated, variant).Run(call.Stream, call.Rows, call.Qkv, phases, call.Ring, shape.RingSlots);
+            return call;
+        }, out var qkv, out _, out var ring);
+        var (turned, entries) = ((long)Rows * shape.Heads * Rotated * sizeof(ushort), (long)Rows * 2 * shape.HeadDim * sizeof(ushort));
+        AssertMoved(qkv, turned + entries, turned);
+        AssertMoved(ring, 0, entries);
+    }
+
     /// <summary>Rows of qkv and of the result, and state slots, further apart than 2³¹ elements.</summary>
     [Test]
     public void ReachesPastTwoToThe31Elements([Values("mma", "vector", "general")] string variant)
     {
+        var shape = new AttentionShapeCase(2, 16, 9, 9);
+        CompareNearAndFar(shape, [AttentionCall.MakeRow(shape, 5, AttentionCall.Run(3, 2), 3)], (test, rows, qkv, ring, positions, phases, y) =>
+        {
+            new RotaryEmbedding(test.Device, ElementType.BFloat16, 2, 16, 16).Run(test.Stream, qkv, positions, phases);
+            new WindowAttention(test.Device, ElementType.BFloat16, 2, 16, variant).Run(test.Stream, rows, qkv, ring, 9, 9, y);
+            new RingAppend(test.Device, ElementType.BFloat16, 2, 16).Run(test.Stream, rows, qkv, ring, 9);
+        });
+    }
+
+    /// <summary>The same of a decode step.</summary>
+    [Test]
+    public void StepsReachPastTwoToThe31Elements([Values("vector", "general")] string variant)
+    {
+        var shape = new AttentionShapeCase(2, 16, 9, 9);
+        CompareNearAndFar(shape, [AttentionCall.MakeRow(shape, 6, [4], 4), AttentionCall.MakeRow(shape, 7, [12], 12)], (test, rows, qkv, ring, positions, phases, y) =>
+        {
+            new RotaryStep(test.Device, ElementType.BFloat16, 2, 16, 16, variant).Run(test.Stream, rows, qkv, phases, ring, 9);
+            var op = new DecodeAttention(test.Device, ElementType.BFloat16, 2, 16, variant);
+            var workspace = TensorView.Of(test.Allocate(op.WorkspaceBytes(2, 9)), 0, ElementType.UInt8, 1, op.WorkspaceBytes(2, 9));
+            op.Run(test.Stream, rows, qkv, ring, 9, 9, y, workspace);
+        });
+    }
+
+    private static void CompareNearAndFar(AttentionShapeCase shape, AttentionReference.Row[] data,
+        Action<OpTest, PackedRows, TensorView, LayerState, TensorView, TensorView, TensorView> run)
+    {
         TestDevices.RequireEmulator("needs a sparse allocation");
-        const int Tokens = 2, Seen = 3;
-        var (shape, type) = (new AttentionShapeCase(2, 16, 9, 9), ElementType.BFloat16);
-        var row = AttentionCall.MakeRow(shape, 5, AttentionCall.Run(Seen, Tokens), Seen);
         using var device = TestDevices.OpenPlain();
-        using var near = new AttentionCall(device, type, shape, [row]);
-        var (op, append, rotary) = (new WindowAttention(device, type, 2, 16, variant), new RingAppend(device, type, 2, 16), new RotaryEmbedding(device, type, 2, 16, 16));
+        using var near = new AttentionCall(device, ElementType.BFloat16, shape, data);
         using var test = new OpTest(device);
-        var phases = TensorView.Of(test.Allocate(8 * sizeof(ulong)), 0, ElementType.UInt64, 1, 8);
-        test.Stream.CopyToDevice<ulong>(RotaryPhases.Compute(16, 10_000), phases.Owner);
+        using var phases = device.Upload<ulong>(RotaryPhases.Compute(16, 10_000));
+        var far = new FarAttentionCall(test, near);
+        run(near.Test, near.Rows, near.Qkv, near.Ring, near.Positions, phases.View(), near.Output);
+        run(test, far.Rows, far.Qkv, far.Ring, far.Positions, phases.View(), far.Output);
+        far.AssertSameBits();
+    }
 
-        // The same call with everything far apart: qkv and y by their row stride, the row's slot 1 by the slot stride.
-        var (width, outWidth, ringBytes) = (4 * 16, 2 * 16, 2 * 9 * 16 * sizeof(ushort));
-        var far = test.Allocate((FarElements + width) * sizeof(ushort));
-        var farOutput = test.Allocate((FarElements + outWidth) * sizeof(ushort));
-        var farPool = test.Allocate((FarElements * sizeof(ushort)) + ringBytes);
-        var farQkv = TensorView.Of(far, 0, type, Tokens, width, FarElements);
-        var y = TensorView.Of(farOutput, 0, type, Tokens, outWidth, FarElements);
-        var ring = new LayerState(farPool, farPool.Address, FarElements * sizeof(ushort));
-        for (var t = 0; t < Tokens; t++)
-            test.Stream.CopyDevice(near.Qkv.Owner, (long)(near.Qkv.RowRange(t, 1).Address - near.Qkv.Owner.Address), far, t * FarElements * sizeof(ushort), width * sizeof(ushort));
-        test.Stream.CopyDevice(near.Ring.Pool, (long)(near.Ring.Address - near.Ring.Pool.Address) + (near.Slots[0] * near.Ring.SlotStride), farPool, FarElements * sizeof(ushort), ringBytes);
-        var rows = new PackedRows(test.Integers(row.Positions), test.Integers(0, Tokens), test.Integers(1), test.Integers(0, Seen));
-        test.Stream.Synchronize();
-
-        foreach (var (stream, call, qkv, state, output) in new[] { (near.Stream, near.Rows, near.Qkv, near.Ring, near.Output), (test.Stream, rows, farQkv, ring, y) })
+    // Exactly so many bytes, in whole sectors.
+    private static void AssertMoved(AllocationCounters counted, long read, long written)
+    {
+        Assert.That(Math.Max(read, written), Is.GreaterThanOrEqualTo(64 * 1024), "the law is about 64 KB and more");
+        Assert.Multiple(() =>
         {
-            rotary.Run(stream, qkv, stream == test.Stream ? test.Integers(row.Positions) : near.Positions, phases);
-            op.Run(stream, call, qkv, state, 9, 9, output);
-            append.Run(stream, call, qkv, state, 9);
-        }
-
-        var expected = near.ReadOutput();
-        Close.Finite(expected);
-        var actual = new ushort[Tokens * outWidth];
-        for (var t = 0; t < Tokens; t++)
-            test.Stream.CopyToHost<ushort>(farOutput, t * FarElements * sizeof(ushort), actual.AsSpan(t * outWidth, outWidth));
-        var farRing = new ushort[ringBytes / sizeof(ushort)];
-        test.Stream.CopyToHost<ushort>(farPool, FarElements * sizeof(ushort), farRing);
-        test.Stream.Synchronize();
-        Assert.That(actual, Is.EqualTo(Array.ConvertAll(expected, Bf16.Bits)));
-        var (keys, values) = near.ReadRing(0);
-        for (var position = 0; position < Seen + Tokens; position++)
-        {
-            Assert.That(farRing[(position * 16)..((position + 1) * 16)], Is.EqualTo(Array.ConvertAll(keys[(position * 16)..((position + 1) * 16)], Bf16.Bits)));
-            Assert.That(farRing[((9 + position) * 16)..((10 + position) * 16)], Is.EqualTo(Array.ConvertAll(values[(position * 16)..((position + 1) * 16)], Bf16.Bits)));
-        }
+            Assert.That((counted.BytesRead, counted.BytesWritten), Is.EqualTo((read, written)));
+            Assert.That(counted.RequestSectorsRead, Is.LessThanOrEqualTo(1.05 * read / 32), "sectors read");
+            Assert.That(counted.RequestSectorsWritten, Is.LessThanOrEqualTo(1.05 * written / 32), "sectors written");
+        });
     }
 
     private static LaunchCounters Count(Func<GpuDevice, AttentionCall> run, out AllocationCounters qkv, out AllocationCounters output, out AllocationCounters ring, int launches = 1)

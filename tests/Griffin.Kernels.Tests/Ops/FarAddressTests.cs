@@ -77,10 +77,64 @@ internal sealed class FarAddressTests
         AssertSame(test, y, Width);
         AssertSame(test, pool, 3 * Width);
 
-        var scan = new RgLru(test.Device, Type, Width, RgLru.Sequential);
-        scan.Run(test.Stream, rows, View(x), View(x, 2 * Width), View(x), TensorView.Empty, zeros, View(y), state, TensorView.Empty);
+        foreach (var variant in new[] { RgLru.Sequential, RgLru.Chunked })
+        {
+            foreach (var memory in new[] { y, pool })
+                Put(test, memory, FarStride, Poison.Floats(2 * Width));
+            var scan = new RgLru(test.Device, Type, Width, variant);
+            scan.Run(test.Stream, rows, View(x), View(x, 2 * Width), View(x), TensorView.Empty, zeros, View(y), state, LruCase.Workspace(test, scan, 2, 2));
+            AssertSame(test, y, Width);
+            AssertSame(test, pool, 2 * Width);   // float32 h: two bfloat16 each
+        }
+    }
+
+    [Test]
+    public void StepsOnSlotsFarApart()
+    {
+        using var test = Open();
+        using var x = Far(test);
+        using var y = Far(test);
+        using var pool = Far(test);
+        var random = new CounterRandom(6);
+        var (values, past) = (OpTest.Normals(random, Type, 2 * Width), OpTest.Normals(random, Type, 3 * Width));
+        foreach (var element in new[] { 0, FarStride })
+        {
+            Put(test, x, element, values);
+            Put(test, pool, element, past);
+        }
+
+        var rows = new SequenceCase([new(0, 5), new(1, 5)], [5, 5]).Upload(test);
+        LayerState state = new(pool, pool.Address, FarStride * Type.SizeOf());
+        var zeros = test.Vector(new float[Width], Type);
+        new Conv1DStep(test.Device, Type, Width, 4)
+            .Run(test.Stream, rows, View(x), TensorView.Empty, test.Matrix(random.Bf16Normals(Width * 4), Width, 4, Type), zeros, View(y), state);
         AssertSame(test, y, Width);
-        AssertSame(test, pool, 2 * Width);   // float32 h: two bfloat16 each
+        AssertSame(test, pool, 3 * Width);
+        Close.Exact(Get(test, pool, FarStride, 3 * Width), [.. past[Width..], .. values[..Width]], "the state moved on");
+
+        Put(test, y, FarStride, Poison.Floats(Width));
+        new RgLruStep(test.Device, Type, Width).Run(test.Stream, rows, View(x), View(x, 2 * Width), View(x), TensorView.Empty, zeros, View(y), state);
+        AssertSame(test, y, Width);
+        AssertSame(test, pool, 2 * Width);
+        Assert.That(Get(test, pool, FarStride, 2 * Width), Is.Not.EqualTo(past[Width..(3 * Width)]), "h moved on");
+    }
+
+    [Test]
+    public void CapOfAFarRow()
+    {
+        using var test = Open();
+        using var logits = test.Device.AllocateBytes((FarStride + Width) * sizeof(float));
+        var values = new CounterRandom(7).Normals(Width, 40);
+        foreach (var row in new[] { 0, FarStride })
+            test.Stream.CopyToDevice<float>(values, logits, row * sizeof(float));
+        new SoftCap(test.Device, Width).Run(test.Stream, TensorView.Of(logits, 0, ElementType.Float32, 2, Width, FarStride), 30);
+        var (near, far) = (new float[Width], new float[Width]);
+        test.Stream.CopyToHost(logits, 0, near.AsSpan());
+        test.Stream.CopyToHost(logits, FarStride * sizeof(float), far.AsSpan());
+        test.Stream.Synchronize();
+        Assert.That(near, Is.All.InRange(-30f, 30f));
+        Assert.That(near, Is.Not.EqualTo(values));
+        Close.Exact(far, near);
     }
 
     private static void AssertSame(OpTest test, DeviceMemory memory, int count)

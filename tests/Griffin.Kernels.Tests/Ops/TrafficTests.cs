@@ -134,6 +134,56 @@ internal sealed class TrafficTests
         }
     }
 
+    [Test]
+    public void Conv1DStep([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        const int taps = 4;
+        foreach (var variant in OpTest.VariantsOf<Conv1DStep>(OpTest.Dimensions(width, taps), type))
+        {
+            using var test = new OpTest(_device);
+            var (rows, state) = (Steps(test), new StateMemory(test, Rows, (taps - 1) * width * type.SizeOf()));
+            var (x, y) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Output(Rows, width, type));
+            var (weight, bias) = (test.Matrix(new float[width * taps], width, taps, type), test.Vector(new float[width], type));
+            var op = new Conv1DStep(_device, type, width, taps, variant);
+            var launch = Count(test, () => op.Run(test.Stream, rows, x, TensorView.Empty, weight, bias, y, state.State));
+            AssertStreamed(launch, x, read: true, variant);
+            AssertStreamed(launch, y, read: false, variant);
+            AssertStateOnce(launch, state, (taps - 1) * width * type.SizeOf(), variant);
+            AssertShared(launch, weight, Rows, variant);
+            AssertShared(launch, bias, Rows, variant);
+        }
+    }
+
+    [Test]
+    public void RgLruStep([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<RgLruStep>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (rows, state) = (Steps(test), new StateMemory(test, Rows, width * sizeof(float)));
+            var (z, y, gates) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[Rows * 2 * width], Rows, 2 * width, type));
+            var (output, lambda) = (test.Output(Rows, width, type), test.Vector(new float[width], type));
+            var op = new RgLruStep(_device, type, width, variant);
+            var launch = Count(test, () => op.Run(test.Stream, rows, z, gates, y, TensorView.Empty, lambda, output, state.State));
+            foreach (var streamed in new[] { z, gates, y })
+                AssertStreamed(launch, streamed, read: true, variant);
+            AssertStreamed(launch, output, read: false, variant);
+            AssertStateOnce(launch, state, width * sizeof(float), variant);
+            AssertShared(launch, lambda, Rows, variant);
+        }
+    }
+
+    // One token for each of as many slots, in the middle of their documents.
+    private static PackedRows Steps(OpTest test) =>
+        new SequenceCase([.. Enumerable.Range(0, Rows).Select(row => new SequenceRow(Rows - 1 - row, 9))], [.. Enumerable.Repeat(9, Rows)]).Upload(test);
+
+    private static void AssertStateOnce(LaunchCounters launch, StateMemory state, int bytesPerSlot, string variant)
+    {
+        var (counted, bytes) = (launch[state.State.Pool], (long)Rows * bytesPerSlot);
+        Assert.That(bytes, Is.GreaterThanOrEqualTo(64 * 1024), "the law is about 64 KB and more");
+        Assert.That((counted.BytesRead, counted.BytesWritten), Is.EqualTo((bytes, bytes)), $"{launch.Kernel} ({variant}): bytes of the state");
+    }
+
     private LaunchCounters Count(OpTest test, Action run) => CountAll(test, run).Single();
 
     private IReadOnlyList<LaunchCounters> CountAll(OpTest test, Action run)
