@@ -52,6 +52,21 @@ public sealed class BlockDiagonalGatesTests
         }
     }
 
+    [Test]
+    public void Schedule_does_not_show([Values("general", "step-1", "step-8", "step-1-shared", "step-2-shared", "step-4-shared", "step-8-shared", "mma")] string variant)
+    {
+        const int rows = 11, blocks = 2, b = 48;
+        foreach (var type in variant == "mma" ? [ElementType.BFloat16] : OpTest.Types)
+        {
+            Schedules.DoNotShow($"{variant}, {type}", test =>
+            {
+                using var problem = new Problem(test.Device, type, rows, blocks, b, gap: 0);
+                problem.Run(new BlockDiagonalGates(test.Device, type, blocks * b, blocks, variant: variant), 0, rows, problem.Gates);
+                return problem.Read(problem.Gates);
+            });
+        }
+    }
+
     /// <summary>The law of BatchInvariant; every single variant keeps it, too.</summary>
     [Test]
     public void A_rows_bits_do_not_depend_on_the_other_rows(

@@ -25,6 +25,21 @@ internal sealed class Conv1DStepTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 264, taps = 4;
+        SequenceCase call = new([new(2, SequenceCase.From(0, 3)), new(0, SequenceCase.From(7, 2)), new(1, SequenceCase.From(0, 1))], [7, 0, 0, 0]);
+        foreach (var variant in OpTest.VariantsOf<Conv1DStep>(OpTest.Dimensions(width, taps), type))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                var (y, states) = new ConvCase(test, type, width, taps, call).Run(variant, 1, steps: true);
+                return [.. y, .. states];
+            });
+        }
+    }
+
+    [Test]
     public void RefusesWrongArguments()
     {
         const ElementType type = ElementType.Float32;

@@ -80,7 +80,7 @@ internal sealed class DecodeAttentionTests
     public void StepsMatchPrefill(ElementType type, int heads, int headDim, int rotated)
     {
         const int Count = 40;
-        var device = TestDevices.Plain;
+        var device = TestDevices.Checked;
         var shape = new AttentionShapeCase(heads, headDim, 17, 17);
         var row = AttentionCall.MakeRow(shape, 4, AttentionCall.Run(0, Count));
         using var phases = device.Upload<ulong>(RotaryPhases.Compute(rotated, 10_000));

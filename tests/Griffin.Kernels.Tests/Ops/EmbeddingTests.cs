@@ -40,6 +40,23 @@ internal sealed class EmbeddingTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 264;
+        foreach (var variant in OpTest.VariantsOf<Embedding>(OpTest.Dimensions(width), type))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                int[] tokens = [0, 10, 3, 3, -1, 7];
+                var y = test.Output(tokens.Length, width, type);
+                var table = test.Matrix(OpTest.Normals(new CounterRandom(6), type, Vocabulary * width), Vocabulary, width, type);
+                new Embedding(test.Device, type, width, variant).Run(test.Stream, test.Integers(tokens), table, 4.90625f, y);
+                return test.Read(y);
+            });
+        }
+    }
+
+    [Test]
     public void WithoutScaleItCopiesBits([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {
         const int width = 48;

@@ -24,6 +24,22 @@ internal sealed class GeluMultiplyTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int rows = 5, width = 264;
+        foreach (var variant in OpTest.VariantsOf<GeluMultiply>(OpTest.Dimensions(width), type))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                var random = new CounterRandom(6);
+                var (gateUp, y) = (test.Matrix(OpTest.Normals(random, type, rows * 2 * width, 2), rows, 2 * width, type), test.Output(rows, width, type));
+                new GeluMultiply(test.Device, type, width, variant).Run(test.Stream, gateUp, test.Vector(OpTest.Normals(random, type, 2 * width, 0.2), type), y);
+                return test.Read(y);
+            });
+        }
+    }
+
+    [Test]
     public void MayOverwriteEitherHalf([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {
         const int rows = 6, width = 24;

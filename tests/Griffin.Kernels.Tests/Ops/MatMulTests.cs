@@ -73,6 +73,23 @@ public sealed class MatMulTests
         Expect(test.Read(y), x, w, m, n, k, ElementType.BFloat16);
     }
 
+    [Test]
+    public void Schedule_does_not_show([Values("general", "skinny-1", "skinny-2", "skinny-4", "skinny-8", "mma-16x64", "mma-64x64", "mma-128x128")] string variant)
+    {
+        const int m = 19, n = 70, k = 56;
+        foreach (var type in variant.StartsWith("mma", StringComparison.Ordinal) ? [ElementType.BFloat16] : OpTest.Types)
+        {
+            Schedules.DoNotShow($"{variant}, {type}", test =>
+            {
+                var random = new CounterRandom(13);
+                var y = test.Output(m, n, type);
+                var x = test.Matrix(OpTest.Normals(random, type, m * k), m, k, type);
+                new MatMul(test.Device, type, n, k, variant: variant).Run(test.Stream, x, test.Matrix(OpTest.Normals(random, type, n * k), n, k, type), y);
+                return test.Read(y);
+            });
+        }
+    }
+
     /// <summary>The law of BatchInvariant: a row alone has the bits that it has among others, through every tile shape.</summary>
     [TestCase(ElementType.BFloat16, 72)]
     [TestCase(ElementType.BFloat16, 71)]

@@ -24,6 +24,21 @@ internal sealed class RgLruStepTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 264;
+        SequenceCase call = new([new(2, SequenceCase.From(0, 3)), new(0, SequenceCase.From(7, 2)), new(1, SequenceCase.From(0, 1))], [7, 0, 0, 0]);
+        foreach (var variant in OpTest.VariantsOf<RgLruStep>(OpTest.Dimensions(width), type))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                var (y, states) = new LruCase(test, type, width, call).Run(variant, 1, steps: true);
+                return [.. y, .. states];
+            });
+        }
+    }
+
+    [Test]
     public void RefusesWrongArguments()
     {
         const ElementType type = ElementType.BFloat16;

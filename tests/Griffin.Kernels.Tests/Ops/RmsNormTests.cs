@@ -54,6 +54,23 @@ internal sealed class RmsNormTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(24, 257, 2560)] int width)
+    {
+        const int rows = 5;
+        foreach (var variant in OpTest.VariantsOf<RmsNorm>(OpTest.Dimensions(width), type))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                var random = new CounterRandom(17);
+                var (x, y) = (test.Matrix(OpTest.Normals(random, type, rows * width), rows, width, type), test.Output(rows, width, type));
+                var (delta, scale) = (test.Matrix(OpTest.Normals(random, type, rows * width), rows, width, type), test.Vector(OpTest.Normals(random, type, width), type));
+                new RmsNorm(test.Device, type, width, variant).RunResidual(test.Stream, x, delta, TensorView.Empty, scale, y, Eps);
+                return [.. test.Read(x), .. test.Read(y)];
+            });
+        }
+    }
+
+    [Test]
     public void MayOverwriteItsInput([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {
         const int rows = 3, width = 40;

@@ -34,6 +34,13 @@ internal sealed class RotaryEmbeddingTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        foreach (var variant in Variants(type, (3, 64, 32)))
+            Schedules.DoNotShow(variant, test => Run(test, type, (3, 64, 32), variant).Output);
+    }
+
+    [Test]
     public void VariantsAgreeBitForBit()
     {
         using var test = new OpTest(TestDevices.Checked);

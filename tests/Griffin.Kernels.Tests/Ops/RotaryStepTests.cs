@@ -40,6 +40,21 @@ internal sealed class RotaryStepTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values("general", "vector")] string variant)
+    {
+        var shape = new AttentionShapeCase(3, 64, RingSlots: 1, KeysVisible: 1);
+        AttentionReference.Row[] rows = [.. positions.Where(position => position >= 0).Select((position, i) => AttentionCall.MakeRow(shape, (ulong)i, [position]))];
+        Schedules.DoNotShow(variant, test =>
+        {
+            using var call = new AttentionCall(test.Device, type, shape, rows);
+            using var phases = test.Device.Upload<ulong>(RotaryPhases.Compute(32, 10_000));
+            new RotaryStep(test.Device, type, 3, 64, 32, variant).Run(call.Stream, call.Rows, call.Qkv, phases.View(), call.Ring, shape.RingSlots);
+            call.Stream.Synchronize();
+            return [.. call.Test.Read(call.Qkv), .. Enumerable.Range(0, rows.Length).SelectMany(r => call.ReadRing(r).Keys.Concat(call.ReadRing(r).Values))];
+        });
+    }
+
+    [Test]
     public void WritesTheRotatedKeyByPosition()
     {
         var shape = new AttentionShapeCase(2, 12, RingSlots: 9, KeysVisible: 9);

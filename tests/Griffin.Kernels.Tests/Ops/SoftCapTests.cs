@@ -22,6 +22,20 @@ internal sealed class SoftCapTests
     }
 
     [Test]
+    public void ScheduleDoesNotShow([Values(257, 2052)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<SoftCap>(OpTest.Dimensions(width), ElementType.Float32))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                var logits = test.Matrix(new CounterRandom(8).Normals(3 * width, 40), 3, width, ElementType.Float32);
+                new SoftCap(test.Device, width, variant).Run(test.Stream, logits, 30);
+                return test.Read(logits);
+            });
+        }
+    }
+
+    [Test]
     public void SpecVector()
     {
         using var test = new OpTest(TestDevices.Checked);

@@ -109,7 +109,7 @@ internal sealed class WindowAttentionTests
     {
         var shape = new AttentionShapeCase(heads, headDim, 75, 75);
         var row = AttentionCall.MakeRow(shape, 11, [.. AttentionCall.Run(0, 20), .. AttentionCall.Run(0, 150)]);
-        var whole = Compute(TestDevices.Plain, type, variant, shape, row);
+        var whole = Compute(TestDevices.Checked, type, variant, shape, row);
         Close.Finite(whole);
         foreach (var chunks in new int[][] { [1], [7], [64, 3, 1, 31], [169, 1], [16] })
             Close.Exact(ComputeInChunks(type, variant, shape, row, chunks), whole, $"chunks of {string.Join(',', chunks)}");
@@ -183,7 +183,7 @@ internal sealed class WindowAttentionTests
             var chunk = new AttentionReference.Row(row.Positions[t..(t + count)], history, row.Qkv[(t * width)..((t + count) * width)],
                 [.. earlier.SelectMany(i => row.Qkv[((i * width) + (shape.Heads * d))..((i * width) + ((shape.Heads + 1) * d))])],
                 [.. earlier.SelectMany(i => row.Qkv[((i * width) + ((shape.Heads + 1) * d))..((i + 1) * width)])]);
-            output.AddRange(Compute(TestDevices.Plain, type, variant, shape, chunk));
+            output.AddRange(Compute(TestDevices.Checked, type, variant, shape, chunk));
             t += count;
         }
 
