@@ -50,7 +50,7 @@ public sealed class MemoryTests
         run.Forward([1, 2, 3]);
         var states = run.Session.States;
         var reported = run.Model.WeightBytes + run.Session.WorkspaceBytes + (Slots * (states.BytesPerSequence + states.SamplerBytesPerSequence));
-        var table = run.Model.Kernels.Phases.Owner.Bytes;   // rotary frequencies: all that is not reported
+        var table = run.Model.Kernels.Attention!.Phases.Owner.Bytes;   // rotary frequencies: all that is not reported
         Assert.That(table, Is.LessThanOrEqualTo(1024));
         Assert.That(before - device.MemoryInfo.Free, Is.EqualTo(reported + table));
     }
