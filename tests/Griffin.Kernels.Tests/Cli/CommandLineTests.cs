@@ -106,8 +106,9 @@ internal sealed class CommandLineTests
             CliRun.AssertRefused(Failure, $"{folder.File("empty")}: holds no byte to score", "score", "--model", Model, "--text", folder.File("empty"));
             CliRun.AssertRefused(Failure, $"{folder.Path}: has no tokenizer (tokenizer_config.json): give token ids with --tokens", "generate", "--model", folder.Path, "--prompt", "x");
             CliRun.AssertRefused(Failure, $"{folder.Path}: already holds a checkpoint (model.safetensors): choose another folder or delete it", "init", "--size", "griffin-100m", "--output", folder.Path);
-            CliRun.AssertRefused(Failure, $"{folder.File("empty")}: cannot be written, it is no folder", "init", "--size", "griffin-100m", "--output", folder.File("empty"));
-            CliRun.AssertRefused(Failure, $"{folder.File("empty")}/x: cannot be written, the folder cannot be made", "init", "--size", "griffin-100m", "--output", $"{folder.File("empty")}/x");
+            string file = folder.File("empty"), inside = $"{file}/x";
+            CliRun.AssertRefused(Failure, $"{file}: cannot be written, it is no folder", "init", "--size", "griffin-100m", "--output", file);
+            CliRun.AssertRefused(Failure, $"{inside}: cannot be written, the folder cannot be made", "init", "--size", "griffin-100m", "--output", inside);
         });
         File.WriteAllText(folder.File("config.json"), "{");
         CliRun run = CliRun.Of("generate", "--model", folder.Path, "--tokens", "5");
@@ -127,10 +128,11 @@ internal sealed class CommandLineTests
         string none = folder.File("none.npy"), outside = folder.File("outside.npy");
         WriteTokens(none);
         WriteTokens(outside, 5, 383, 384);
+        string[] Logits(string tokens) => ["logits", "--model", Model, "--tokens-file", tokens, "--output", folder.File("x")];
         Assert.Multiple(() =>
         {
-            CliRun.AssertRefused(Failure, $"{none}: holds no token", "logits", "--model", Model, "--tokens-file", none, "--output", folder.File("x"));
-            CliRun.AssertRefused(Failure, $"{outside}: token 384 at index 2 is outside the vocabulary, 0 to 383", "logits", "--model", Model, "--tokens-file", outside, "--output", folder.File("x"));
+            CliRun.AssertRefused(Failure, $"{none}: holds no token", Logits(none));
+            CliRun.AssertRefused(Failure, $"{outside}: token 384 at index 2 is outside the vocabulary, 0 to 383", Logits(outside));
             Assert.That(File.Exists(folder.File("x")), Is.False);
         });
 
