@@ -50,7 +50,8 @@ internal sealed class ProcessTests
                 string name = kernel.GetProperty("kernel").GetString()!, architecture = kernel.GetProperty("architecture").GetString()!;
                 string[] row = table.Single(cells => cells[0] == $"rms_norm.cu: {name}");
                 string needs = $"{kernel.GetProperty("registers")}/{kernel.GetProperty("static_shared_bytes")}";
-                Assert.That(needs, Is.EqualTo(row[Array.IndexOf(table[0], architecture)]), $"{name}, {architecture}");
+                string recorded = row[Array.IndexOf(table[0], architecture)];
+                Assert.That(ResourceTable.Agrees(needs, recorded), Is.True, $"{name}, {architecture}: {needs}, recorded {recorded}");
                 Assert.That((kernel.GetProperty("spill_bytes").GetInt32(), kernel.GetProperty("stack_bytes").GetInt32()), Is.EqualTo((0, 0)), $"{name}, {architecture}");
             }
         });
