@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Tests.Nvrtc;
 /// <summary>
 /// What every kernel needs on every architecture, by one compiler version: the checked-in file resources-VERSION.tsv. A cell is
 /// registers/static shared bytes, with the stack frame appended where there is one. For a few kernels the compiler allocates
-/// other registers from run to run (96 or 128, say) with everything given to it equal: so registers agree up to a third more than recorded.
+/// other registers from run to run (96 or 128, say) with everything given to it equal: so registers agree up to half more than recorded.
 /// Run the tests with GRIFFIN_UPDATE_RESOURCES=1 to write the files anew after a kernel changed, and read the difference.
 /// </summary>
 internal sealed class ResourceTable
@@ -65,7 +65,7 @@ internal sealed class ResourceTable
     }
 
     /// <summary>Whether registers/static shared bytes agree with a recorded cell.</summary>
-    public static bool Agrees(string cell, string recorded) => Rest(cell) == Rest(recorded) && 3 * Registers(cell) <= 4 * Registers(recorded);
+    public static bool Agrees(string cell, string recorded) => Rest(cell) == Rest(recorded) && 2 * Registers(cell) <= 3 * Registers(recorded);
 
     /// <summary>The checked-in file of a compiler version.</summary>
     public static string PathOf(string version) =>
