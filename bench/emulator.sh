@@ -11,15 +11,15 @@ text=${1:-tests/Griffin.Kernels.Tests/Data/persuasion-65536.txt}
 [ -x "$griffin" ] || { echo "bench/emulator.sh: $griffin is missing: run dotnet build -c Release Griffin.Kernels.sln first" >&2; exit 1; }
 cache=$(mktemp -d)
 trap 'rm -rf "$cache"' EXIT
-export GRIFFIN_CACHE=$cache
 
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 row() { printf '{"row":"%s","precision":"%s","value":%s,"cpu":"%s","cores":%s}\n' "$1" "$2" "$3" "$cpu" "$(nproc)"; }
 generate() { "$griffin" generate --device emulator --precision "$1" --prompt "It was a truth" --max-tokens "$2" --json 2> /dev/null; }
 number() { sed -n "s/.*\"$1\": *\([0-9.eE+-]*\).*/\1/p"; }
-seconds() { local start end; start=$(date +%s.%N); "$@" > /dev/null; end=$(date +%s.%N); awk "BEGIN { printf \"%.2f\", $end - $start }"; }
+seconds() { local start end; start=$(date +%s.%N); "$@" > /dev/null; end=$(date +%s.%N); awk "BEGIN { printf \"%.2f\\n\", $end - $start }"; }
 
 for precision in bfloat16 float32; do
+    export GRIFFIN_CACHE=$cache/$precision
     row first_token_cold_s $precision "$(seconds generate $precision 1)"
     row first_token_warm_s $precision "$(for _ in 1 2 3 4 5; do seconds generate $precision 1; done | sort -n | sed -n 3p)"
     row decode_tokens_per_s $precision "$(for _ in 1 2 3 4 5; do generate $precision 200 | number ms_per_token; done | sort -n | awk 'NR == 1 { printf "%.0f", 1000 / $1 }')"
