@@ -72,25 +72,12 @@ internal sealed class Activations : IDisposable
 
     public TensorView Delta(long tokens) => _delta.In(_memory, tokens);
 
-    public TensorView Xy(long tokens) => _xy.In(_memory, tokens);
+    public RecurrentBuffers Recurrent(long tokens) =>
+        new(_xy.In(_memory, tokens), _convolved.In(_memory, tokens), _gates.In(_memory, tokens), _mixed.In(_memory, tokens), _scanScratch.In(_memory, 1));
 
-    public TensorView Convolved(long tokens) => _convolved.In(_memory, tokens);
+    public AttentionBuffers Attention(long tokens) => new(_qkv.In(_memory, tokens), _attended.In(_memory, tokens), _attentionScratch.In(_memory, 1));
 
-    public TensorView Gates(long tokens) => _gates.In(_memory, tokens);
-
-    public TensorView Mixed(long tokens) => _mixed.In(_memory, tokens);
-
-    public TensorView ScanScratch => _scanScratch.In(_memory, 1);
-
-    public TensorView Qkv(long tokens) => _qkv.In(_memory, tokens);
-
-    public TensorView Attended(long tokens) => _attended.In(_memory, tokens);
-
-    public TensorView AttentionScratch => _attentionScratch.In(_memory, 1);
-
-    public TensorView GateUp(long tokens) => _gateUp.In(_memory, tokens);
-
-    public TensorView Hidden(long tokens) => _hidden.In(_memory, tokens);
+    public MlpBuffers Mlp(long tokens) => new(_gateUp.In(_memory, tokens), _hidden.In(_memory, tokens));
 
     public TensorView Selected(long rows) => _selected.In(_memory, rows);
 

@@ -5,46 +5,35 @@ namespace Griffin.Kernels.Models;
 
 /// <summary>
 /// Multi-query attention with rotary positions over a window or everything: q|k|v = u · Wqkvᵀ, attention, · Wo, without the output bias,
-/// which the next residual add takes. One object serves all attention layers of a session.
+/// which the next residual add takes. One object serves all attention layers.
 /// </summary>
-internal sealed class AttentionBlock
+/// <param name="kernels">The ops.</param>
+/// <param name="ringSlots">Positions that a layer's ring holds.</param>
+/// <param name="keysVisible">Keys that a query sees, itself included; at most <paramref name="ringSlots"/> with a ring.</param>
+internal sealed class AttentionBlock(AttentionKernels kernels, int ringSlots, int keysVisible)
 {
-    private readonly Activations _activations;
-    private readonly AttentionKernels _kernels;
-    private readonly int _ringSlots;
-    private readonly int _keysVisible;
-
-    public AttentionBlock(AttentionKernels kernels, Activations activations, StateLayout layout, int keysVisible)
-    {
-        _kernels = kernels;
-        _activations = activations;
-        _ringSlots = layout.RingSlots;
-        _keysVisible = Math.Min(keysVisible, layout.RingSlots);
-    }
-
     /// <param name="call">The rows.</param>
     /// <param name="weights">The layer's weights.</param>
     /// <param name="ring">The layer's keys and values.</param>
+    /// <param name="buffers">Where intermediate results go.</param>
     /// <param name="input">Normed residual stream, [tokens, d].</param>
     /// <param name="output">Receives the block's product, [tokens, d].</param>
-    public void Run(in Call call, AttentionWeights weights, LayerState ring, TensorView input, TensorView output)
+    public void Run(in Call call, AttentionWeights weights, LayerState ring, in AttentionBuffers buffers, TensorView input, TensorView output)
     {
         GpuStream stream = call.Stream;
-        TensorView qkv = _activations.Qkv(call.Count);
-        TensorView attended = _activations.Attended(call.Count);
-        _kernels.Qkv.Run(stream, input, weights.Qkv, qkv);
+        kernels.Qkv.Run(stream, input, weights.Qkv, buffers.Qkv);
         if (call.Step)
         {
-            _kernels.RotaryStep.Run(stream, call.Rows, qkv, _kernels.Phases, ring, _ringSlots);
-            _kernels.Decode.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended, _activations.AttentionScratch);
+            kernels.RotaryStep.Run(stream, call.Rows, buffers.Qkv, kernels.Phases, ring, ringSlots);
+            kernels.Decode.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended, buffers.Scratch);
         }
         else
         {
-            _kernels.Rotary.Run(stream, qkv, call.Positions, _kernels.Phases);
-            _kernels.Prefill.Run(stream, call.Rows, qkv, ring, _ringSlots, _keysVisible, attended);
-            _kernels.Append.Run(stream, call.Rows, qkv, ring, _ringSlots);
+            kernels.Rotary.Run(stream, buffers.Qkv, call.Positions, kernels.Phases);
+            kernels.Prefill.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended);
+            kernels.Append.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots);
         }
 
-        _kernels.Out.Run(stream, attended, weights.Out, output);
+        kernels.Out.Run(stream, buffers.Attended, weights.Out, output);
     }
 }

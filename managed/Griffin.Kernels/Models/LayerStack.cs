@@ -28,9 +28,9 @@ internal sealed class LayerStack
         _activations = activations;
         _layers = [.. Enumerable.Range(0, _config.Layers).Select(layer => new LayerWeights(weights, layer))];
         _states = [.. states.Layout.Layers.Select(layer => (states.StateOf(layer.First), states.StateOf(layer.Second)))];
-        if (kernels.Recurrent is { } recurrent) _recurrent = new RecurrentBlock(recurrent, activations, _config.RnnWidth);
-        if (kernels.Attention is { } attention) _attention = new AttentionBlock(attention, activations, states.Layout, _config.KeysVisible);
-        _mlp = new MlpBlock(kernels, activations);
+        if (kernels.Recurrent is { } recurrent) _recurrent = new RecurrentBlock(recurrent, _config.RnnWidth);
+        if (kernels.Attention is { } attention) _attention = new AttentionBlock(attention, states.Layout.RingSlots, Math.Min(_config.KeysVisible, states.Layout.RingSlots));
+        _mlp = new MlpBlock(kernels);
         _embedding = weights.View(WeightName.Embedding, _config.Vocabulary, _config.Width);
         _finalNorm = weights.View(WeightName.FinalNorm, 1, _config.Width);
     }
@@ -51,7 +51,7 @@ internal sealed class LayerStack
             LayerWeights layer = _layers[i];
             TensorView bias = RunTemporal(call, i, normed, delta);
             AddAndNorm(call, residual, delta, bias, layer.ChannelNorm, normed);
-            _mlp.Run(call, layer, normed, delta);
+            _mlp.Run(call.Stream, layer, _activations.Mlp(call.Count), normed, delta);
             TensorView nextNorm = i + 1 < _layers.Length ? _layers[i + 1].TemporalNorm : _finalNorm;
             AddAndNorm(call, residual, delta, layer.DownBias, nextNorm, normed);
             AfterBlock?.Invoke(i, residual);
@@ -71,11 +71,11 @@ internal sealed class LayerStack
         (LayerState first, LayerState second) = _states[index];
         if (layer.Recurrent is { } recurrent)
         {
-            _recurrent!.Run(call, recurrent, first, second, normed, delta);
+            _recurrent!.Run(call, recurrent, first, second, _activations.Recurrent(call.Count), normed, delta);
             return recurrent.OutBias;
         }
 
-        _attention!.Run(call, layer.Attention!, first, normed, delta);
+        _attention!.Run(call, layer.Attention!, first, _activations.Attention(call.Count), normed, delta);
         return layer.Attention!.OutBias;
     }
 

@@ -1,26 +1,19 @@
-using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Models;
 
 /// <summary>The gated MLP, (GELU(gate) ⊙ up) · Wd, without its output bias, which the next residual add takes.</summary>
-internal sealed class MlpBlock
+internal sealed class MlpBlock(ModelKernels kernels)
 {
-    private readonly Activations _activations;
-    private readonly ModelKernels _kernels;
-
-    public MlpBlock(ModelKernels kernels, Activations activations) => (_kernels, _activations) = (kernels, activations);
-
-    /// <param name="call">The rows.</param>
+    /// <param name="stream">The stream.</param>
     /// <param name="weights">The layer's weights.</param>
+    /// <param name="buffers">Where intermediate results go.</param>
     /// <param name="input">Normed residual stream, [tokens, d].</param>
     /// <param name="output">Receives the block's product, [tokens, d].</param>
-    public void Run(in Call call, LayerWeights weights, TensorView input, TensorView output)
+    public void Run(GpuStream stream, LayerWeights weights, in MlpBuffers buffers, TensorView input, TensorView output)
     {
-        TensorView gateUp = _activations.GateUp(call.Count);
-        TensorView hidden = _activations.Hidden(call.Count);
-        _kernels.GateUp.Run(call.Stream, input, weights.GateUp, gateUp);
-        _kernels.GeluMultiply.Run(call.Stream, gateUp, weights.GateUpBias, hidden);
-        _kernels.Down.Run(call.Stream, hidden, weights.Down, output);
+        kernels.GateUp.Run(stream, input, weights.GateUp, buffers.GateUp);
+        kernels.GeluMultiply.Run(stream, buffers.GateUp, weights.GateUpBias, buffers.Hidden);
+        kernels.Down.Run(stream, buffers.Hidden, weights.Down, output);
     }
 }

@@ -48,6 +48,12 @@ public readonly struct PackedRows
 /// <param name="SlotStride">Bytes from slot to slot, a multiple of 16.</param>
 public readonly record struct LayerState(DeviceMemory Pool, ulong Address, long SlotStride)
 {
+    /// <summary>No state: for calls whose rows are all fresh and whose end nobody needs, as in training.</summary>
+    public static LayerState None => default;
+
+    /// <summary>True for <see cref="None"/>.</summary>
+    public bool IsNone => Pool is null;
+
     internal SlotMemoryParams Params => new() { Base = Address, Stride = SlotStride };
 }
 
