@@ -6,7 +6,7 @@ namespace Griffin.Kernels.Models;
 /// <summary>An immutable list that is equal to another with the same elements, so that records holding one compare by value.</summary>
 /// <typeparam name="T">The element type.</typeparam>
 [CollectionBuilder(typeof(ValueList), nameof(ValueList.Create))]
-public sealed class ValueList<T> : IReadOnlyList<T>, IEquatable<ValueList<T>> where T : struct
+public sealed class ValueList<T> : IReadOnlyList<T>, IEquatable<ValueList<T>>
 {
     private readonly T[] _items;
 
@@ -48,5 +48,5 @@ public sealed class ValueList<T> : IReadOnlyList<T>, IEquatable<ValueList<T>> wh
 public static class ValueList
 {
     /// <summary>A list holding a copy of <paramref name="items"/>.</summary>
-    public static ValueList<T> Create<T>(ReadOnlySpan<T> items) where T : struct => new(items);
+    public static ValueList<T> Create<T>(ReadOnlySpan<T> items) => new(items);
 }
