@@ -6,20 +6,22 @@
 //   tiles of KEYS positions, tile i holding positions i*KEYS … i*KEYS + KEYS-1: absolute positions, so that a query meets the same tiles
 //   in the same places however the sequence was cut into calls. Its bits depend on its own q, the keys and values that it sees and its
 //   position; not on chunking, on its place in the call, on its neighbours, or on whether a key lies in the ring or in the call.
-//   Padding rows (pos -1) get zeros.
+//   Padding rows (pos -1) get zeros. With log_sum_exp, for the backward pass, also ln sum_j exp(s_j), of the rounded weights; zero in padding rows.
+//   Without a ring (base null) nothing precedes the call: a row's first token sees itself alone, and keys_visible has no bound.
 //
 // Shapes   qkv [tokens, (heads + 2) * head_dim], row stride qkv_stride: q heads, k, v; q and k already rotated; y [tokens, heads * head_dim],
 //          row stride y_stride; ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots;
-//          1 <= keys_visible <= ring_slots. The ring holds the tokens before this call; ring_append adds the call's own afterwards.
+//          1 <= keys_visible <= ring_slots; log_sum_exp null or f32 [tokens, heads], row stride log_sum_exp_stride. The ring holds the tokens before this call; ring_append adds the call's own afterwards.
 // Launch   grid (ceil(tokens / tile_tokens), ceil(heads / tile_heads)); tile rows are (token, head), head fastest, tile_tokens * tile_heads of
 //          at most ROWS; dynamic shared memory as WindowAttention.cs computes it. A tile that holds parts of several documents treats them
 //          one after another.
 // Variants window_attention: any head_dim up to 1024, both types, 128 threads; VEC = 16-byte accesses, VEC = 1 any alignment.
 //          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned.
 //          One op uses one tile size per head_dim and variant; the variants differ in the order of the sums only.
-// Aliasing y does not overlap qkv or the ring; the ring is read only
+// Aliasing y and log_sum_exp do not overlap each other, qkv or the ring; the ring is read only
 // Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with u = 2^-9 for bfloat16 and 0 for float32,
-//          p the exact probabilities and A the largest scale * sum |q_c k_jc| over the visible keys
+//          p the exact probabilities and A the largest scale * sum |q_c k_jc| over the visible keys; of log_sum_exp
+//          2 u + (head_dim * A + keys_visible + 16 + |log_sum_exp|) * 2^-22
 // Bytes    q and y once; keys and values of the tiles seen: (tokens of a tile + keys_visible + 2 KEYS) * 2 * head_dim elements per tile
 #include "include/async_copy.cuh"
 #include "include/attention.cuh"
@@ -28,10 +30,12 @@
 struct WindowAttentionParams {
     const void* qkv;
     void* y;
+    f32* log_sum_exp;
     PackedRows rows;
     SlotMemory ring;
     i64 qkv_stride;
     i64 y_stride;
+    i64 log_sum_exp_stride;
     i32 heads;
     i32 tile_tokens;
     i32 tile_heads;
@@ -45,13 +49,30 @@ template <typename T, int HEAD_DIM, int VEC>
 GK_DEVICE void zero_token(const WindowAttentionParams& p, i32 t, i32 head, i32 heads) {
     T* y = static_cast<T*>(p.y) + t * p.y_stride + static_cast<i64>(head) * HEAD_DIM;
     for (i32 c = threadIdx.x * VEC; c < heads * HEAD_DIM; c += blockDim.x * VEC) store_fill<VEC>(y + c, 0.0f);
+    if (p.log_sum_exp == nullptr) return;
+    for (i32 h = threadIdx.x; h < heads; h += blockDim.x) p.log_sum_exp[t * p.log_sum_exp_stride + head + h] = 0.0f;
+}
+
+// The document's tokens of this tile from t on. Without a ring the oldest key is the call's.
+GK_DEVICE Segment segment_of(const WindowAttentionParams& p, i32 t, i32 limit) {
+    Segment s = segment_at(p.rows, t, limit);
+    if (p.ring.base == nullptr) s.oldest = s.call_position;
+    return s;
+}
+
+// Row `row` of a segment's tile has so much to its exponentials, which are to base 2.
+GK_DEVICE void store_log_sum_exp(const WindowAttentionParams& p, const Segment& s, i32 row, i32 first_head, i32 heads, f32 maximum, f32 total) {
+    if (p.log_sum_exp == nullptr) return;
+    p.log_sum_exp[(s.first + row / heads) * p.log_sum_exp_stride + first_head + row % heads] = (maximum + log2f(total)) * 0.69314718f;
 }
 
 // Keys of the segment's document, and values with `part` 1.
 template <typename T, int HEAD_DIM>
 GK_DEVICE KeySource<T> key_source(const WindowAttentionParams& p, const Segment& s, int part) {
     const T* call = static_cast<const T*>(p.qkv) + s.call_token * p.qkv_stride + (static_cast<i64>(p.heads) + part) * HEAD_DIM;
-    const T* ring = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[s.row])) + static_cast<i64>(part) * p.ring_slots * HEAD_DIM;
+    const T* ring = nullptr;
+    if (p.ring.base != nullptr)
+        ring = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[s.row])) + static_cast<i64>(part) * p.ring_slots * HEAD_DIM;
     return {call, ring, p.qkv_stride, s.call_position, p.ring_slots, HEAD_DIM};
 }
 
@@ -122,7 +143,7 @@ __global__ void __launch_bounds__(128, 1) window_attention(WindowAttentionParams
             zero_token<T, HEAD_DIM, VEC>(p, t++, first_head, heads);
             continue;
         }
-        const Segment s = segment_at(p.rows, t, tile_end);
+        const Segment s = segment_of(p, t, tile_end);
         const i32 rows = (s.end - s.first) * heads;
         const KeySource<T> key_rows = key_source<T, HEAD_DIM>(p, s, 0), value_rows = key_source<T, HEAD_DIM>(p, s, 1);
         __syncthreads();                                            // the segment before is done with shared memory
@@ -228,7 +249,9 @@ __global__ void __launch_bounds__(128, 1) window_attention(WindowAttentionParams
         #pragma unroll
         for (int i = 0; i < Tile::LANE_ROWS; ++i) {
             const i32 row = row_group + Tile::ROW_GROUPS * i;
-            if (row < ROWS && key_lane == 0) factors[row] = 1.0f / total[i];
+            if (row >= ROWS || key_lane != 0) continue;
+            factors[row] = 1.0f / total[i];
+            if (row < rows) store_log_sum_exp(p, s, row, first_head, heads, maximum[i], total[i]);
         }
         __syncthreads();
         #pragma unroll
@@ -288,7 +311,7 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
             zero_token<bf16, HEAD_DIM, 8>(p, t++, first_head, heads);
             continue;
         }
-        const Segment s = segment_at(p.rows, t, tile_end);
+        const Segment s = segment_of(p, t, tile_end);
         const i32 rows = (s.end - s.first) * heads;
         const bool active = first_row < rows;                       // the same in all lanes of a warp
         const KeySource<bf16> key_rows = key_source<bf16, HEAD_DIM>(p, s, 0), value_rows = key_source<bf16, HEAD_DIM>(p, s, 1);
@@ -372,6 +395,7 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
                 const i32 row = first_row + MmaAccumulator<1, 1>::row(0, 2 * i);
                 if (row >= rows) continue;
                 const f32 factor = 1.0f / total[i];
+                if (lane_id() % 4 == 0) store_log_sum_exp(p, s, row, first_head, heads, maximum[i], total[i]);
                 bf16* y = static_cast<bf16*>(p.y) + (s.first + row / heads) * p.y_stride + static_cast<i64>(first_head + row % heads) * HEAD_DIM;
                 #pragma unroll
                 for (int n = 0; n < NT; ++n) {

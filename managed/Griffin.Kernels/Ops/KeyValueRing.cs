@@ -17,6 +17,19 @@ public static class KeyValueRing
         Ops.Check.State(ring, Bytes(ringSlots, headDim, type));
     }
 
+    // A layer without a ring shows the call's own keys only: as many as anyone likes.
+    internal static void CheckOptional(in LayerState ring, int ringSlots, int keysVisible, int headDim, ElementType type)
+    {
+        if (ring == default)
+        {
+            ArgumentOutOfRangeException.ThrowIfNotEqual(ringSlots, 0);
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keysVisible);
+            return;
+        }
+        Check(ring, ringSlots, headDim, type);
+        CheckVisible(keysVisible, ringSlots);
+    }
+
     internal static void CheckVisible(int keysVisible, int ringSlots)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keysVisible);

@@ -6,7 +6,7 @@ namespace Griffin.Kernels.Ops;
 /// <summary>
 /// Sliding-window attention of several query heads over one key/value head, for calls of any length: each token sees the keysVisible newest
 /// positions of its own document up to its own, from the ring and from the call. With keysVisible as large as the ring it is global
-/// attention. A query's bits depend on what it sees and on its position, not on how the sequence was cut into calls.
+/// attention; without a ring, for rows that start afresh and leave no state (training), keysVisible may be anything. A query's bits depend on what it sees and on its position, not on how the sequence was cut into calls.
 /// </summary>
 public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested
 {
@@ -42,12 +42,16 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="stream">The stream.</param>
     /// <param name="rows">The call's rows.</param>
     /// <param name="qkv">[N, (heads + 2) · headDim]: q heads, k, v; q and k rotated.</param>
-    /// <param name="ring">The layer's keys [ringSlots, headDim], then values, in every slot, as they were before the call.</param>
-    /// <param name="ringSlots">Positions that the ring holds.</param>
-    /// <param name="keysVisible">Keys that a token sees, itself included; at most <paramref name="ringSlots"/>.</param>
+    /// <param name="ring">
+    /// The layer's keys [ringSlots, headDim], then values, in every slot, as they were before the call; default for none: then nothing precedes the call's rows.
+    /// </param>
+    /// <param name="ringSlots">Positions that the ring holds; 0 without one.</param>
+    /// <param name="keysVisible">Keys that a token sees, itself included; at most <paramref name="ringSlots"/>, or without a ring any number, int.MaxValue for all.</param>
     /// <param name="y">[N, heads · headDim]; rows of padding become zeros.</param>
-    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or y overlaps qkv.</exception>
-    public void Run(GpuStream stream, in PackedRows rows, in TensorView qkv, in LayerState ring, int ringSlots, int keysVisible, in TensorView y)
+    /// <param name="logSumExp">Float32 [N, heads], or empty: gets ln Σ exp(q·k / √headDim) over the visible keys, zeros in rows of padding.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or y or logSumExp overlaps another operand.</exception>
+    public void Run(GpuStream stream, in PackedRows rows, in TensorView qkv, in LayerState ring, int ringSlots, int keysVisible, in TensorView y,
+        in TensorView logSumExp = default)
     {
         ArgumentNullException.ThrowIfNull(stream);
         Check.Matrix(qkv, Type, rows.Tokens, _shape.QkvWidth);
@@ -55,8 +59,13 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested
         Check.Aligned(qkv, _kernel.Plan.Vector);
         Check.Aligned(y, _kernel.Plan.Vector);
         Check.Distinct(y, qkv);
-        KeyValueRing.Check(ring, ringSlots, _shape.HeadDim, Type);
-        KeyValueRing.CheckVisible(keysVisible, ringSlots);
+        KeyValueRing.CheckOptional(ring, ringSlots, keysVisible, _shape.HeadDim, Type);
+        if (!logSumExp.IsEmpty)
+        {
+            Check.Matrix(logSumExp, ElementType.Float32, rows.Tokens, _shape.Heads);
+            Check.Distinct(logSumExp, qkv);
+            Check.Distinct(logSumExp, y);
+        }
         if (rows.Tokens == 0) return;
         int tileHeads = Math.Min(_shape.Heads, _kernel.Plan.TileRows);
         int tileTokens = _kernel.Plan.TileRows / tileHeads;
@@ -64,10 +73,12 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested
         {
             Qkv = qkv.Address,
             Y = y.Address,
+            LogSumExp = logSumExp.Address,
             Rows = rows.Params,
             Ring = ring.Params,
             QkvStride = qkv.RowStride,
             YStride = y.RowStride,
+            LogSumExpStride = logSumExp.RowStride,
             Heads = _shape.Heads,
             TileTokens = tileTokens,
             TileHeads = tileHeads,
@@ -136,10 +147,12 @@ internal struct WindowAttentionParams
 {
     public ulong Qkv;
     public ulong Y;
+    public ulong LogSumExp;
     public PackedRowsParams Rows;
     public SlotMemoryParams Ring;
     public long QkvStride;
     public long YStride;
+    public long LogSumExpStride;
     public int Heads;
     public int TileTokens;
     public int TileHeads;

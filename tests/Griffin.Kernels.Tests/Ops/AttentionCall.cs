@@ -75,9 +75,10 @@ internal sealed class AttentionCall : IDisposable
     /// <summary>Positions from <paramref name="first"/> on.</summary>
     public static int[] Run(int first, int count) => [.. Enumerable.Range(first, count)];
 
-    /// <summary>Compares the output with the reference, row by row.</summary>
-    public void AssertOutput(bool roundedWeights)
+    /// <summary>Compares the output, and the logarithms where there are any, with the reference, row by row.</summary>
+    public void AssertOutput(bool roundedWeights, TensorView logSumExp = default)
     {
+        var logarithms = logSumExp.IsEmpty ? [] : _test.Read(logSumExp);
         var reference = new AttentionReference(Shape.Heads, Shape.HeadDim, Shape.KeysVisible);
         var output = ReadOutput();
         var first = 0;
@@ -89,6 +90,12 @@ internal sealed class AttentionCall : IDisposable
                 Close.BFloat16(actual, expected.Output, i => reference.Bound(expected, i, roundedWeights), Describe(row));
             else
                 Close.Within(actual, expected.Output, i => 1e-30 + reference.Bound(expected, i, false), Describe(row));
+            if (!logSumExp.IsEmpty)
+            {
+                Close.Within(logarithms.AsSpan(first / Shape.HeadDim, expected.LogSumExp.Length), expected.LogSumExp,
+                    i => reference.LogSumExpBound(expected, i, roundedWeights && Type == ElementType.BFloat16), $"logarithms, {Describe(row)}");
+            }
+
             first += expected.Output.Length;
         }
 

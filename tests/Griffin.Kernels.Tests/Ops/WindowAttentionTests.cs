@@ -73,6 +73,49 @@ internal sealed class WindowAttentionTests
             AssertMatches(device, type, variant, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(30, 50), 30), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(0, 9))]);
     }
 
+    // Training rows: no ring at all, every window and none, a first position that is not 0, padding.
+    [TestCase(1)]
+    [TestCase(12)]
+    [TestCase(13)]
+    [TestCase(14)]
+    [TestCase(int.MaxValue)]
+    public void NeedsNoRing(int keysVisible)
+    {
+        foreach (var (type, variant, heads, headDim) in new[]
+        {
+            (ElementType.Float32, "general", 2, 12), (ElementType.Float32, "vector", 3, 64), (ElementType.BFloat16, "general", 10, 7), (ElementType.BFloat16, "mma", 3, 64),
+            (ElementType.BFloat16, "mma", 2, 256),
+        })
+        {
+            var shape = new AttentionShapeCase(heads, headDim, RingSlots: 0, keysVisible);
+            AttentionReference.Row[] rows =
+            [
+                AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 83)), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(Far, 29)), AttentionCall.MakeRow(shape, 3, []),
+                AttentionCall.MakeRow(shape, 4, [.. AttentionCall.Run(0, 12), .. AttentionCall.Run(0, 14), .. AttentionCall.Run(0, 1), .. AttentionCall.Run(0, 13), -1, -1]),
+                AttentionCall.MakeRow(shape, 5, [-1, -1, -1]),
+            ];
+            using var call = new AttentionCall(TestDevices.Checked, type, shape, rows);
+            var logSumExp = call.Test.Output((int)call.Qkv.Rows, heads, ElementType.Float32, gap: 3);
+            new WindowAttention(call.Test.Device, type, heads, headDim, variant).Run(call.Stream, call.Rows, call.Qkv, default, 0, keysVisible, call.Output, logSumExp);
+            call.AssertOutput(roundedWeights: true, logSumExp);
+        }
+    }
+
+    /// <summary>Asking for the logarithms changes no bit of the result, with a ring too.</summary>
+    [TestCase(ElementType.Float32, "general")]
+    [TestCase(ElementType.BFloat16, "mma")]
+    public void LogarithmsChangeNothing(ElementType type, string variant)
+    {
+        var shape = new AttentionShapeCase(3, 32, 17, 16);
+        AttentionReference.Row[] rows = [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(40, 23), 40), AttentionCall.MakeRow(shape, 2, [.. AttentionCall.Run(0, 21), -1])];
+        using var plain = RunCall(TestDevices.Checked, type, variant, shape, rows);
+        using var call = new AttentionCall(TestDevices.Checked, type, shape, rows);
+        var logSumExp = call.Test.Output((int)call.Qkv.Rows, 3, ElementType.Float32);
+        new WindowAttention(call.Test.Device, type, 3, 32, variant).Run(call.Stream, call.Rows, call.Qkv, call.Ring, 17, 16, call.Output, logSumExp);
+        call.AssertOutput(roundedWeights: true, logSumExp);
+        Close.Exact(call.ReadOutput(), plain.ReadOutput());
+    }
+
     // A fresh slot has seen nothing: a first position that is not 0 must not reach into the ring (which holds NaN).
     [TestCase("vector")]
     [TestCase("mma")]
@@ -145,6 +188,10 @@ internal sealed class WindowAttentionTests
             Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 10, call.Output), Throws.InstanceOf<ArgumentException>());
             Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 1 << 20, 9, call.Output), Throws.ArgumentException);
             Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 9, call.Qkv.ColumnRange(0, 32)), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, default, 9, 9, call.Output), Throws.InstanceOf<ArgumentException>(), "slots of no ring");
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, default, 0, 0, call.Output), Throws.InstanceOf<ArgumentException>());
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 9, call.Output, call.Test.Output(3, 3, ElementType.Float32)), Throws.ArgumentException);
+            Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 9, call.Output, call.Test.Output(3, 2, ElementType.BFloat16)), Throws.ArgumentException);
             Assert.That(() => new WindowAttention(device, ElementType.BFloat16, 1, 1025), Throws.InstanceOf<ArgumentOutOfRangeException>());
             Assert.That(() => new WindowAttention(device, ElementType.Float32, 2, 16, "mma"), Throws.ArgumentException);
         });

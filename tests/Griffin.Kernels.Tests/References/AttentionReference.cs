@@ -21,14 +21,17 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
         }
     }
 
-    /// <summary>Outputs, and the two sums that bound their error: Σ p|v| per element, max over keys of scale · Σ|q||k| per (token, head).</summary>
-    public sealed record Result(double[] Output, double[] AbsoluteValues, double[] Magnitudes);
+    /// <summary>
+    /// Outputs, and what bounds their error: Σ p|v| per element; max over keys of scale · Σ|q||k| and the number of keys per (token, head). LogSumExp is
+    /// ln Σ exp(score) per (token, head).
+    /// </summary>
+    public sealed record Result(double[] Output, double[] AbsoluteValues, double[] Magnitudes, int[] Keys, double[] LogSumExp);
 
     public Result Compute(Row row)
     {
         var width = heads * headDim;
         var tokens = row.Positions.Length;
-        var result = new Result(new double[tokens * width], new double[tokens * width], new double[tokens * heads]);
+        var result = new Result(new double[tokens * width], new double[tokens * width], new double[tokens * heads], new int[tokens * heads], new double[tokens * heads]);
         for (var t = 0; t < tokens; t++)
         {
             if (row.Positions[t] >= 0)
@@ -40,7 +43,11 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
 
     /// <summary>Half an ulp is added by the comparer; this is the accumulation bound of the kernels' contracts for element <paramref name="i"/>.</summary>
     public double Bound(Result result, int i, bool roundedWeights) =>
-        2 * ((roundedWeights ? Math.ScaleB(1, -9) : 0) + (((headDim * result.Magnitudes[i / headDim]) + keysVisible + 16) * Math.ScaleB(1, -23))) * result.AbsoluteValues[i];
+        2 * ((roundedWeights ? Math.ScaleB(1, -9) : 0) + (((headDim * result.Magnitudes[i / headDim]) + result.Keys[i / headDim] + 16) * Math.ScaleB(1, -23))) * result.AbsoluteValues[i];
+
+    /// <summary>The bound of the contract for element <paramref name="i"/> of the logarithms.</summary>
+    public double LogSumExpBound(Result result, int i, bool roundedWeights) =>
+        (roundedWeights ? Math.ScaleB(1, -8) : 0) + (((headDim * result.Magnitudes[i]) + result.Keys[i] + 16 + Math.Abs(result.LogSumExp[i])) * Math.ScaleB(1, -22));
 
     private void Token(Row row, int t, Result result)
     {
@@ -78,6 +85,8 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
             }
 
             result.Magnitudes[(t * heads) + head] = magnitude;
+            result.Keys[(t * heads) + head] = keys.Count;
+            result.LogSumExp[(t * heads) + head] = largest + Math.Log(total);
         }
     }
 
