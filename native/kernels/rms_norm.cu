@@ -1,26 +1,28 @@
 // RMSNorm: y = round(x · (1 + scale) / sqrt(mean(x²) + eps)), the mean over a row
-// With RESIDUAL first x ← round(x + delta + bias), in place, and y is the norm of that rounded x.
+// With RESIDUAL first sum = round(x + delta + bias), stored, and y is the norm of that rounded sum.
 //
-// Shapes       x, y, delta T [rows, width]; scale, bias T [width] (bias may be null); inner strides 1.
+// Shapes       x, y, delta, sum T [rows, width]; scale, bias T [width] (bias may be null); inner strides 1.
 // Launch       grid (rows), block (THREADS).
 //              rms_norm keeps the row in registers: ITEMS·THREADS·VEC >= width; VEC > 1 needs width, strides and addresses in
 //              multiples of VEC elements. rms_norm_wide takes any width and reads the row again for its second pass.
-// Aliasing     y may be exactly x where RESIDUAL is false, and exactly delta where it is true.
+// Aliasing     y may be exactly x where RESIDUAL is false, and exactly delta where it is true; sum may be exactly x.
 // Determinism  the sum has a fixed order that depends on THREADS, VEC and width alone: equal bits at any row count.
-// Error        f32 throughout, one rounding of y: one ulp of T plus (width / THREADS + 16) · 2^-24 of |y|; x is rounded once.
+// Error        f32 throughout, one rounding of y: one ulp of T plus (width / THREADS + 16) · 2^-24 of |y|; sum is rounded once.
 // Traffic      2·rows·width·sizeof(T), with RESIDUAL 4·rows·width·sizeof(T); scale and bias once per row.
-//              rms_norm_wide requests x once more.
+//              rms_norm_wide requests x, with RESIDUAL the sum, once more.
 #include "include/block.cuh"
 #include "include/vec.cuh"
 
 struct RmsNormParams {
-    void* x;
+    const void* x;
     const void* delta;
     const void* bias;
     const void* scale;
+    void* sum;
     void* y;
     i64 x_stride;
     i64 delta_stride;
+    i64 sum_stride;
     i64 y_stride;
     i32 width;
     f32 eps;
@@ -29,15 +31,17 @@ struct RmsNormParams {
 // Row pointers of one block, and what both kernels do to VEC elements at column c.
 template <typename T, int VEC, bool RESIDUAL>
 struct NormRow {
-    T* x;
+    const T* x;
     const T* delta;
     const T* bias;
     const T* scale;
+    T* sum;
     T* y;
 
     GK_DEVICE NormRow(const RmsNormParams& p, i64 row)
-        : x(static_cast<T*>(p.x) + row * p.x_stride), delta(static_cast<const T*>(p.delta) + row * p.delta_stride),
-          bias(static_cast<const T*>(p.bias)), scale(static_cast<const T*>(p.scale)), y(static_cast<T*>(p.y) + row * p.y_stride) {}
+        : x(static_cast<const T*>(p.x) + row * p.x_stride), delta(static_cast<const T*>(p.delta) + row * p.delta_stride),
+          bias(static_cast<const T*>(p.bias)), scale(static_cast<const T*>(p.scale)),
+          sum(static_cast<T*>(p.sum) + row * p.sum_stride), y(static_cast<T*>(p.y) + row * p.y_stride) {}
 
     // The row's elements, the residual added, rounded and stored.
     GK_DEVICE void take(i32 c, f32 (&v)[VEC]) const {
@@ -48,7 +52,7 @@ struct NormRow {
             if (bias != nullptr) load_floats<VEC>(bias + c, b);
             #pragma unroll
             for (int i = 0; i < VEC; ++i) v[i] = round_to<T>(v[i] + (d[i] + b[i]));
-            store_floats<VEC>(x + c, v);
+            store_floats<VEC>(sum + c, v);
         }
     }
 
@@ -102,7 +106,7 @@ __global__ void __launch_bounds__(THREADS) rms_norm_wide(RmsNormParams p) {
     }
     const f32 inverse = inverse_root(block_sum<THREADS>(sum), p);
     for (i32 c = threadIdx.x; c < p.width; c += THREADS) {
-        load_floats<1>(row.x + c, v);   // its own store, or an input that nobody writes before this read
+        load_floats<1>((RESIDUAL ? row.sum : row.x) + c, v);   // its own store, or an input that nobody writes before this read
         row.finish(c, v, inverse);
     }
 }

@@ -80,5 +80,5 @@ internal sealed class LayerStack
     }
 
     private void AddAndNorm(in Call call, TensorView residual, TensorView delta, TensorView bias, TensorView scale, TensorView normed) =>
-        _kernels.Norm.RunResidual(call.Stream, residual, delta, bias, scale, normed, _config.RmsNormEpsilon);
+        _kernels.Norm.RunResidual(call.Stream, residual, delta, bias, scale, residual, normed, _config.RmsNormEpsilon);
 }

@@ -75,6 +75,13 @@ internal static class Check
         if (state.SlotStride < bytes) throw new ArgumentException($"{name} has slots of {state.SlotStride} bytes; {bytes} are needed.", name);
     }
 
+    /// <summary>One row of at least so many bytes of any type, aligned for 16-byte accesses.</summary>
+    public static void Workspace(in TensorView view, long bytes, [CallerArgumentExpression(nameof(view))] string name = "")
+    {
+        if (view.Rows != 1 || view.Length * view.Type.SizeOf() < bytes || view.Address % 16 != 0)
+            throw new ArgumentException($"{name} must be one row of at least {bytes} bytes, aligned to 16 bytes.", name);
+    }
+
     /// <summary>Two views that share no element.</summary>
     public static void Distinct(in TensorView a, in TensorView b, [CallerArgumentExpression(nameof(a))] string first = "", [CallerArgumentExpression(nameof(b))] string second = "")
     {

@@ -50,6 +50,14 @@ public abstract class KernelOp
         return new(chosen.Name, plan, kernel);
     }
 
+    /// <summary>Takes another op as a part of this one: its kernels count among this op's.</summary>
+    protected TOp Use<TOp>(TOp part) where TOp : KernelOp
+    {
+        ArgumentNullException.ThrowIfNull(part);
+        _compilations.AddRange(part._compilations);
+        return part;
+    }
+
     /// <summary>The question that this op asks its variant tables.</summary>
     protected VariantQuery<TShape> Query<TShape>(TShape shape) => new(shape, Type, Device.Limits, Device.Kind);
 }

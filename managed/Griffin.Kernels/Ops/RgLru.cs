@@ -112,9 +112,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             _sequential!.Launch(stream, _sequential.Plan.BlocksFor(rows.Rows, Width), parameters);
             return;
         }
-        long needed = WorkspaceBytes(rows.Tokens, rows.Rows);
-        if (workspace.Rows > 1 || workspace.Length * workspace.Type.SizeOf() < needed || workspace.Address % 16 != 0)
-            throw new ArgumentException($"workspace must be one row of at least {needed} bytes, aligned to 16 bytes.", nameof(workspace));
+        Check.Workspace(workspace, WorkspaceBytes(rows.Tokens, rows.Rows));
         long places = Places(rows.Tokens, rows.Rows);
         _chunked!.Summarize.Launch(stream, _chunked.Summarize.Plan.BlocksFor(places, Width), parameters);
         _chunked.Carry.Launch(stream, _chunked.Carry.Plan.BlocksFor(rows.Rows, Width), parameters);

@@ -3,7 +3,7 @@ using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
 
-/// <summary>RMSNorm, y = x / sqrt(mean(x²) + eps) · (1 + scale), alone or after adding a residual in place.</summary>
+/// <summary>RMSNorm, y = x / sqrt(mean(x²) + eps) · (1 + scale), alone or after adding to a residual.</summary>
 public sealed class RmsNorm : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 1024;
@@ -48,32 +48,45 @@ public sealed class RmsNorm : KernelOp, IKernelCatalogue, ISelfTested
         CheckCommon(x, scale, y, rows);
         Check.SameOrDistinct(y, x);
         if (rows == 0) return;
-        Launch(stream, _alone, x, TensorView.Empty, TensorView.Empty, scale, y, eps, rows);
+        _alone.Launch(stream, rows, Parameters(x, scale, y, eps));
     }
 
-    /// <summary>Queues x ← round(x + delta + bias), then y = norm(x).</summary>
+    /// <summary>Queues residualOut = round(residual + delta + bias), then y = norm(residualOut).</summary>
     /// <param name="stream">The stream.</param>
-    /// <param name="x">[N, width], updated in place.</param>
+    /// <param name="residual">[N, width].</param>
     /// <param name="delta">[N, width].</param>
     /// <param name="bias">[width], or empty.</param>
     /// <param name="scale">[width], around 0.</param>
+    /// <param name="residualOut">[N, width]; may be exactly residual.</param>
     /// <param name="y">[N, width]; may be exactly delta.</param>
     /// <param name="eps">Added to the mean of squares.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap in part.</exception>
-    public void RunResidual(GpuStream stream, in TensorView x, in TensorView delta, in TensorView bias, in TensorView scale, in TensorView y, float eps)
+    public void RunResidual(
+        GpuStream stream, in TensorView residual, in TensorView delta, in TensorView bias, in TensorView scale, in TensorView residualOut, in TensorView y, float eps)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        int rows = Check.Matrix(x, Type, Width);
+        int rows = Check.Matrix(residual, Type, Width);
         Check.Matrix(delta, Type, rows, Width);
         Check.OptionalVector(bias, Type, Width);
-        CheckCommon(x, scale, y, rows);
+        Check.Matrix(residualOut, Type, rows, Width);
+        CheckCommon(residual, scale, y, rows);
         Check.Aligned(delta, _residual.Plan.Vector);
         Check.Aligned(bias, _residual.Plan.Vector);
-        Check.Distinct(x, delta);
-        Check.Distinct(x, y);
+        Check.Aligned(residualOut, _residual.Plan.Vector);
+        Check.SameOrDistinct(residualOut, residual);
+        Check.Distinct(residual, delta);
+        Check.Distinct(residualOut, delta);
+        Check.Distinct(residual, y);
+        Check.Distinct(residualOut, y);
         Check.SameOrDistinct(y, delta);
         if (rows == 0) return;
-        Launch(stream, _residual, x, delta, bias, scale, y, eps, rows);
+        RmsNormParams parameters = Parameters(residual, scale, y, eps);
+        parameters.Delta = delta.Address;
+        parameters.Bias = bias.Address;
+        parameters.Sum = residualOut.Address;
+        parameters.DeltaStride = delta.RowStride;
+        parameters.SumStride = residualOut.RowStride;
+        _residual.Launch(stream, rows, parameters);
     }
 
     /// <inheritdoc/>
@@ -101,23 +114,16 @@ public sealed class RmsNorm : KernelOp, IKernelCatalogue, ISelfTested
         Check.Aligned(y, _alone.Plan.Vector);
     }
 
-    private void Launch(GpuStream stream, PlannedKernel<RmsNormParams> kernel, in TensorView x, in TensorView delta, in TensorView bias, in TensorView scale, in TensorView y, float eps, int rows)
+    private RmsNormParams Parameters(in TensorView x, in TensorView scale, in TensorView y, float eps) => new()
     {
-        RmsNormParams parameters = new()
-        {
-            X = x.Address,
-            Delta = delta.Address,
-            Bias = bias.Address,
-            Scale = scale.Address,
-            Y = y.Address,
-            XStride = x.RowStride,
-            DeltaStride = delta.RowStride,
-            YStride = y.RowStride,
-            Width = Width,
-            Eps = eps,
-        };
-        kernel.Launch(stream, rows, parameters);
-    }
+        X = x.Address,
+        Scale = scale.Address,
+        Y = y.Address,
+        XStride = x.RowStride,
+        YStride = y.RowStride,
+        Width = Width,
+        Eps = eps,
+    };
 
     private static bool FitsRegisters(in VariantQuery<Shape> query, int vector) =>
         (long)query.Shape.Width <= (long)MaxThreads * MaxItems * (vector == 1 ? 1 : vector / 2);
@@ -145,9 +151,11 @@ internal struct RmsNormParams
     public ulong Delta;
     public ulong Bias;
     public ulong Scale;
+    public ulong Sum;
     public ulong Y;
     public long XStride;
     public long DeltaStride;
+    public long SumStride;
     public long YStride;
     public int Width;
     public float Eps;

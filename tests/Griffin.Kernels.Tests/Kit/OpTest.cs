@@ -55,6 +55,9 @@ internal sealed class OpTest : IDisposable
         return TensorView.Of(buffer.Memory, 0, ElementType.Int32, 1, values.Length);
     }
 
+    /// <summary>Uninitialised workspace; empty for no bytes.</summary>
+    public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : TensorView.Of(Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
+
     /// <summary>Memory of the test's own, uninitialised.</summary>
     public DeviceMemory Allocate(long bytes)
     {

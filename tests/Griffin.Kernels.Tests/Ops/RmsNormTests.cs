@@ -29,7 +29,7 @@ internal sealed class RmsNormTests
     }
 
     [Test]
-    public void ResidualIsRoundedBeforeTheNorm([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(3, 24, 2560)] int width, [Values] bool withBias)
+    public void ResidualIsRoundedBeforeTheNorm([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(3, 24, 2560)] int width, [Values] bool withBias, [Values] bool inPlace)
     {
         const int rows = 4;
         using var test = new OpTest(TestDevices.Checked);
@@ -44,10 +44,12 @@ internal sealed class RmsNormTests
         foreach (var variant in OpTest.VariantsOf<RmsNorm>(OpTest.Dimensions(width), type))
         {
             var deviceX = test.Matrix(x, rows, width, type, 8);
-            var y = test.Output(rows, width, type);
+            var (deviceSum, y) = (test.Output(rows, width, type, 16), test.Output(rows, width, type));
             new RmsNorm(test.Device, type, width, variant).RunResidual(test.Stream, deviceX, test.Matrix(delta, rows, width, type),
-                withBias ? test.Vector(bias, type) : TensorView.Empty, test.Vector(scale, type), y, Eps);
-            var updated = test.Read(deviceX);
+                withBias ? test.Vector(bias, type) : TensorView.Empty, test.Vector(scale, type), inPlace ? deviceX : deviceSum, y, Eps);
+            var updated = test.Read(inPlace ? deviceX : deviceSum);
+            if (!inPlace)
+                Close.Exact(test.Read(deviceX), x, $"{variant}: x");
             OpTest.Compare(type, updated, sum, i => OpTest.Units(Math.Abs(x[i]) + (2 * Math.Abs(delta[i])) + 1), $"{variant}: x");
             CompareRows(type, test.Read(y), updated, scale, rows, width, variant);
         }
@@ -64,7 +66,7 @@ internal sealed class RmsNormTests
                 var random = new CounterRandom(17);
                 var (x, y) = (test.Matrix(OpTest.Normals(random, type, rows * width), rows, width, type), test.Output(rows, width, type));
                 var (delta, scale) = (test.Matrix(OpTest.Normals(random, type, rows * width), rows, width, type), test.Vector(OpTest.Normals(random, type, width), type));
-                new RmsNorm(test.Device, type, width, variant).RunResidual(test.Stream, x, delta, TensorView.Empty, scale, y, Eps);
+                new RmsNorm(test.Device, type, width, variant).RunResidual(test.Stream, x, delta, TensorView.Empty, scale, x, y, Eps);
                 return [.. test.Read(x), .. test.Read(y)];
             });
         }
@@ -89,8 +91,8 @@ internal sealed class RmsNormTests
             Close.Exact(test.Read(inPlace), test.Read(apart), variant);
 
             var deviceDelta = test.Matrix(delta, rows, width, type);
-            op.RunResidual(test.Stream, test.Matrix(x, rows, width, type), deviceDelta, TensorView.Empty, test.Vector(scale, type), apart, Eps);
-            op.RunResidual(test.Stream, test.Matrix(x, rows, width, type), deviceDelta, TensorView.Empty, test.Vector(scale, type), deviceDelta, Eps);
+            op.RunResidual(test.Stream, test.Matrix(x, rows, width, type), deviceDelta, TensorView.Empty, test.Vector(scale, type), test.Output(rows, width, type), apart, Eps);
+            op.RunResidual(test.Stream, test.Matrix(x, rows, width, type), deviceDelta, TensorView.Empty, test.Vector(scale, type), test.Output(rows, width, type), deviceDelta, Eps);
             Close.Exact(test.Read(deviceDelta), test.Read(apart), variant);
         }
     }
@@ -129,14 +131,17 @@ internal sealed class RmsNormTests
         const ElementType type = ElementType.Float32;
         using var test = new OpTest(TestDevices.Checked);
         var op = new RmsNorm(test.Device, type, 8);
-        var x = test.Output(4, 8, type);
+        var (x, other) = (test.Output(4, 8, type), test.Output(4, 8, type));
         var scale = test.Output(1, 8, type);
         Assert.Multiple(() =>
         {
             Assert.That(() => op.Run(test.Stream, x, test.Output(1, 7, type), test.Output(4, 8, type), Eps), Throws.ArgumentException.With.Message.Contains("scale"));
             Assert.That(() => op.Run(test.Stream, x.RowRange(0, 3), scale, x.RowRange(1, 3), Eps), Throws.ArgumentException.With.Message.Contains("overlap"));
-            Assert.That(() => op.RunResidual(test.Stream, x, x, TensorView.Empty, scale, test.Output(4, 8, type), Eps), Throws.ArgumentException.With.Message.Contains("overlap"));
-            Assert.That(() => op.RunResidual(test.Stream, x, test.Output(4, 8, type), TensorView.Empty, scale, x, Eps), Throws.ArgumentException.With.Message.Contains("overlap"));
+            Assert.That(() => op.RunResidual(test.Stream, x, x, TensorView.Empty, scale, x, test.Output(4, 8, type), Eps), Throws.ArgumentException.With.Message.Contains("overlap"));
+            Assert.That(() => op.RunResidual(test.Stream, x, test.Output(4, 8, type), TensorView.Empty, scale, x, x, Eps), Throws.ArgumentException.With.Message.Contains("overlap"));
+            Assert.That(() => op.RunResidual(test.Stream, x, other, TensorView.Empty, scale, other, test.Output(4, 8, type), Eps), Throws.ArgumentException.With.Message.Contains("overlap"));
+            Assert.That(() => op.RunResidual(test.Stream, x.RowRange(0, 3), other.RowRange(0, 3), TensorView.Empty, scale, x.RowRange(1, 3), test.Output(3, 8, type), Eps),
+                Throws.ArgumentException.With.Message.Contains("overlap"));
             Assert.That(() => op.Run(test.Stream, x.RowRange(0, 0), scale, test.Output(1, 8, type).RowRange(0, 0), Eps), Throws.Nothing, "zero rows");
         });
     }

@@ -46,11 +46,13 @@ internal sealed class TrafficTests
         {
             using var test = new OpTest(_device);
             var (x, delta) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[Rows * width], Rows, width, type));
-            var (y, scale) = (test.Output(Rows, width, type), test.Vector(new float[width], type));
+            var (sum, y, scale) = (test.Output(Rows, width, type), test.Output(Rows, width, type), test.Vector(new float[width], type));
             var op = new RmsNorm(_device, type, width, variant);
-            var launch = Count(test, () => op.RunResidual(test.Stream, x, delta, TensorView.Empty, scale, y, 1e-6f));
-            AssertStreamed(launch, x, read: true, variant, variant == "wide" ? 2 : 1);
-            AssertStreamed(launch, x, read: false, variant);
+            var launch = Count(test, () => op.RunResidual(test.Stream, x, delta, TensorView.Empty, scale, sum, y, 1e-6f));
+            AssertStreamed(launch, x, read: true, variant);
+            AssertStreamed(launch, sum, read: false, variant);
+            if (variant == "wide")
+                AssertStreamed(launch, sum, read: true, variant);
             AssertStreamed(launch, delta, read: true, variant);
             AssertStreamed(launch, y, read: false, variant);
             AssertShared(launch, scale, Rows, variant);
@@ -69,6 +71,21 @@ internal sealed class TrafficTests
             AssertStreamed(launch, gateUp, read: true, variant);
             AssertStreamed(launch, y, read: false, variant);
             AssertShared(launch, bias, (Rows + 3) / 4, variant);
+        }
+    }
+
+    [Test]
+    public void ColumnSum([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<ColumnSum>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (x, sum) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[width], 1, width, ElementType.Float32));
+            var op = new ColumnSum(_device, type, width, variant);
+            var workspace = test.Workspace(op.WorkspaceBytes(Rows));
+            var launches = CountAll(test, () => op.Run(test.Stream, x, sum, workspace));
+            AssertStreamed(launches[0], x, read: true, variant);
+            AssertPartials(launches, workspace, (Rows + 31) / 32, variant);
         }
     }
 
@@ -119,7 +136,7 @@ internal sealed class TrafficTests
             var op = new RgLru(_device, type, width, variant);
             var state = new StateMemory(test, 1, (int)op.StateBytes);
             var bytes = op.WorkspaceBytes(tokens, 1);
-            var workspace = bytes == 0 ? TensorView.Empty : TensorView.Of(test.Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
+            var workspace = test.Workspace(bytes);
             var launches = CountAll(test, () => op.Run(test.Stream, rows, z, gates, y, TensorView.Empty, lambda, output, state.State, workspace));
             Assert.That(launches, Has.Count.EqualTo(bytes == 0 ? 1 : 3), variant);
             AssertStreamed(launches[^1], y, read: true, variant);
@@ -182,6 +199,15 @@ internal sealed class TrafficTests
         var (counted, bytes) = (launch[state.State.Pool], (long)Rows * bytesPerSlot);
         Assert.That(bytes, Is.GreaterThanOrEqualTo(64 * 1024), "the law is about 64 KB and more");
         Assert.That((counted.BytesRead, counted.BytesWritten), Is.EqualTo((bytes, bytes)), $"{launch.Kernel} ({variant}): bytes of the state");
+    }
+
+    // The parts of a reduction over rows fill the workspace, written by the first launch and read once by the last.
+    private static void AssertPartials(IReadOnlyList<LaunchCounters> launches, TensorView workspace, int parts, string variant)
+    {
+        var (written, read) = (launches[0][workspace.Owner], launches[1][workspace.Owner]);
+        Assert.That((launches.Count, written.BytesRead, written.BytesWritten), Is.EqualTo((2, 0, workspace.Length)), $"{launches[0].Kernel} ({variant}): {parts} parts");
+        Assert.That((read.BytesRead, read.BytesWritten), Is.EqualTo((workspace.Length, 0)), $"{launches[1].Kernel} ({variant}): {parts} parts");
+        Assert.That(workspace.Length % parts, Is.Zero);
     }
 
     private LaunchCounters Count(OpTest test, Action run) => CountAll(test, run).Single();

@@ -19,6 +19,11 @@ internal sealed class ZeroLengthTests
         [typeof(AdvanceRows)] = c => new AdvanceRows(c.Device, step: true).Run(c.Stream, c.Rows, c.Test.Integers(0), c.Integers(0)),
         [typeof(BlockDiagonalGates)] = c => new BlockDiagonalGates(c.Device, Type, Width, 2)
             .Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(2 * Width)),
+        [typeof(ColumnSum)] = c =>
+        {
+            var op = new ColumnSum(c.Device, Type, Width);
+            op.Run(c.Stream, c.Matrix(Width), c.Weight(1, Width), c.Test.Workspace(op.WorkspaceBytes(c.Count)));
+        },
         [typeof(Conv1D)] = c =>
         {
             var (op, x, state) = (new Conv1D(c.Device, Type, Width, 4), c.Matrix(Width), c.State(3 * Width));
@@ -30,7 +35,7 @@ internal sealed class ZeroLengthTests
         [typeof(DecodeAttention)] = c =>
         {
             var op = new DecodeAttention(c.Device, Type, 2, HeadDim);
-            op.Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots, RingSlots, c.Matrix(2 * HeadDim), c.Workspace(op.WorkspaceBytes(c.Count, RingSlots)));
+            op.Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots, RingSlots, c.Matrix(2 * HeadDim), c.Test.Workspace(op.WorkspaceBytes(c.Count, RingSlots)));
         },
         [typeof(Embedding)] = c => new Embedding(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width)),
         [typeof(GeluMultiply)] = c => new GeluMultiply(c.Device, Type, Width).Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
@@ -39,13 +44,14 @@ internal sealed class ZeroLengthTests
             foreach (var useBlas in new[] { true, false })
                 new MatMul(c.Device, Type, Width, Width, useBlas: useBlas).Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width), c.Matrix(Width));
         },
+        [typeof(PartialSums)] = c => new PartialSums(c.Device, Width).Run(c.Stream, c.Matrix(Width), c.Weight(1, Width)),
         [typeof(RgLru)] = c =>
         {
             foreach (var variant in new[] { RgLru.Sequential, RgLru.Chunked })
             {
                 var op = new RgLru(c.Device, Type, Width, variant);
                 op.Run(c.Stream, c.Rows, c.Matrix(Width), c.Matrix(2 * Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), c.State(Width),
-                    c.Workspace(op.WorkspaceBytes(c.Count, c.Count)));
+                    c.Test.Workspace(op.WorkspaceBytes(c.Count, c.Count)));
             }
         },
         [typeof(RgLruStep)] = c => new RgLruStep(c.Device, Type, Width)
@@ -55,7 +61,7 @@ internal sealed class ZeroLengthTests
         {
             var op = new RmsNorm(c.Device, Type, Width);
             op.Run(c.Stream, c.Matrix(Width), c.Weight(1, Width), c.Matrix(Width), 1e-6f);
-            op.RunResidual(c.Stream, c.Matrix(Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), 1e-6f);
+            op.RunResidual(c.Stream, c.Matrix(Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width), 1e-6f);
         },
         [typeof(RotaryEmbedding)] = c => new RotaryEmbedding(c.Device, Type, 2, HeadDim, 2).Run(c.Stream, c.Matrix(QkvWidth), c.Integers(1), c.Phases()),
         [typeof(RotaryStep)] = c => new RotaryStep(c.Device, Type, 2, HeadDim, 2).Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Phases(), c.Ring(), RingSlots),
@@ -104,8 +110,6 @@ internal sealed class ZeroLengthTests
         public TensorView Weight(int rows, int columns) => Zeros(rows, columns);
 
         public TensorView Integers(int value) => test.Integers([.. Enumerable.Repeat(value, count)]);
-
-        public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : TensorView.Of(test.Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
 
         public LayerState Ring() => State(2 * RingSlots * HeadDim);
 
