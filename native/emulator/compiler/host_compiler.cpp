@@ -16,10 +16,19 @@ namespace {
 
 const std::vector<std::string> kFlags = {"-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
                                          "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector",
-                                         "-fno-asynchronous-unwind-tables", "-fvisibility=hidden", "-fPIC", "-shared", "-g1", "-w",
+                                         "-fno-asynchronous-unwind-tables", "-fvisibility=hidden", "-fPIC", "-g1", "-w",
                                          "-nostdinc", "-nostdinc++", "-fdiagnostics-color=never"};
+// addr2line of binutils does not find the inlined calls of clang's newer tables.
+const std::vector<std::string> kClangFlags = {"-Wno-everything", "-gdwarf-4"};
 const std::vector<std::string> kCheckedFlags = {"-DGRIFFIN_CHECKED=1", "-fsanitize=thread", "-fno-optimize-sibling-calls"};
-const std::vector<std::string> kCheckedLinkFlags = {"-nodefaultlibs", "-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset"};
+// Two equal calls in two branches stay two: a divergent barrier has two places.
+const std::vector<std::string> kCheckedGccFlags = {"--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1",
+                                                   "-fno-tree-tail-merge", "-fno-crossjumping"};
+// A read is reported even where a write of the same place follows it. Vectors of more than 16 bytes would not be reported at all.
+const std::vector<std::string> kCheckedClangFlags = {"-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-distinguish-volatile=1",
+                                                     "-mllvm", "-tsan-instrument-read-before-write=1", "-fno-vectorize", "-fno-slp-vectorize"};
+const std::vector<std::string> kCheckedLinkFlags = {"-nodefaultlibs", "-Wl,--wrap=memcpy", "-Wl,--wrap=memmove", "-Wl,--wrap=memset",
+                                                    "-lc", "-lgcc"};
 
 // Found while the library loads, links resolved: the name it was loaded by may be gone when a kernel is linked.
 const std::string kLibraryPath = [] {
@@ -86,26 +95,26 @@ std::string compiler_identity() {
     return identity;
 }
 
-std::vector<std::string> compile_command(const HostCompiler& compiler, bool checked, const std::vector<std::string>& definitions,
+std::vector<std::string> compile_command(const HostCompiler& compiler, CompileStage stage, bool checked, const std::vector<std::string>& definitions,
                                          const std::string& folder, const std::string& source, const std::string& output) {
     std::vector<std::string> command = {compiler.path};
-    command.insert(command.end(), kFlags.begin(), kFlags.end());
-    if (compiler.clang) command.push_back("-Wno-everything");
+    const auto add = [&](const std::vector<std::string>& arguments) { command.insert(command.end(), arguments.begin(), arguments.end()); };
+    add(kFlags);
+    if (compiler.clang) add(kClangFlags);
     if (checked) {
-        command.insert(command.end(), kCheckedFlags.begin(), kCheckedFlags.end());
-        command.insert(command.end(), kCheckedLinkFlags.begin(), kCheckedLinkFlags.end());
-        if (compiler.clang) {
-            command.insert(command.end(), {"-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-distinguish-volatile=1"});
-        } else {
-            // Two equal calls in two branches stay two: a divergent barrier has two places.
-            command.insert(command.end(), {"--param=tsan-instrument-func-entry-exit=0", "--param=tsan-distinguish-volatile=1",
-                                           "-fno-tree-tail-merge", "-fno-crossjumping"});
-        }
+        add(kCheckedFlags);
+        add(compiler.clang ? kCheckedClangFlags : kCheckedGccFlags);
     }
-    command.insert(command.end(), definitions.begin(), definitions.end());
-    command.insert(command.end(), {"-I", folder, "-include", folder + "/griffin_emulator.h", source, kLibraryPath, "-lm"});
-    if (checked) command.insert(command.end(), {"-lc", "-lgcc"});
-    command.insert(command.end(), {"-o", output});
+    add(definitions);
+    if (stage == CompileStage::FromIntermediate) add({"-x", "ir", source, "-x", "none"});
+    else add({"-I", folder, "-include", folder + "/griffin_emulator.h", source});
+    if (stage == CompileStage::ToIntermediate) {
+        add({"-Xclang", "-disable-llvm-passes", "-emit-llvm", "-S"});
+    } else {
+        add({"-shared", kLibraryPath, "-lm"});
+        if (checked) add(kCheckedLinkFlags);
+    }
+    add({"-o", output});
     return command;
 }
 

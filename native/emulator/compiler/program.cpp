@@ -3,6 +3,7 @@
 #include "compiler/host_compiler.h"
 #include "compiler/shim_text.h"
 #include "compiler/source_rewriter.h"
+#include "compiler/struct_copies.h"
 #include "core/module.h"
 #include "core/process.h"
 
@@ -166,6 +167,20 @@ private:
     size_t _count = 0;
 };
 
+// griffin_program.cpp of the folder becomes griffin_program.so.
+bool run_compiler(const HostCompiler& compiler, const Options& options, const PrivateFolder& folder, std::string& log) {
+    const auto run = [&](CompileStage stage, const char* source, const char* output) {
+        return run_process(compile_command(compiler, stage, options.checked, options.definitions, folder.path(), folder.path() + "/" + source,
+                                           folder.path() + "/" + output),
+                           log) == 0;
+    };
+    if (!compiler.clang || !options.checked) return run(CompileStage::Whole, "griffin_program.cpp", "griffin_program.so");
+    std::string intermediate;
+    return run(CompileStage::ToIntermediate, "griffin_program.cpp", "griffin_program.ll") && folder.read("griffin_program.ll", intermediate) &&
+           folder.write("griffin_program.ll", copy_structs_as_vectors(intermediate)) &&
+           run(CompileStage::FromIntermediate, "griffin_program.ll", "griffin_program.so");
+}
+
 } // namespace
 
 nvrtcResult Program::compile(const std::vector<std::string>& arguments) {
@@ -204,18 +219,16 @@ nvrtcResult Program::compile(const std::vector<std::string>& arguments) {
     }
     for (const KernelDeclaration& kernel : main.kernels)
         if (kernel.extern_c) registry.add(kernel.name, kernel.name);
-    const std::string source_file = folder.path() + "/griffin_program.cpp", library_file = folder.path() + "/griffin_program.so";
     if (!folder.write("griffin_emulator.h", shim_text()) ||
         !folder.write("griffin_program.cpp", "# 1 " + quote(name) + "\n" + main.text + registry.text())) {
         log = std::string("the program could not be written for the compiler: ") + strerror(errno) + "\n";
         return NVRTC_ERROR_BUILTIN_OPERATION_FAILURE;
     }
-    const auto command = compile_command(compiler, options.checked, options.definitions, folder.path(), source_file, library_file);
-    int status = run_process(command, log);
+    const bool good = run_compiler(compiler, options, folder, log);
     // Headers that were not given an own name in the messages lie in the private folder.
     for (size_t at; (at = log.find(folder.path() + "/")) != std::string::npos;) log.erase(at, folder.path().size() + 1);
     std::string library;
-    if (status != 0 || !folder.read("griffin_program.so", library) || library.empty()) {
+    if (!good || !folder.read("griffin_program.so", library) || library.empty()) {
         if (log.empty()) log = compiler.path + " could not be run\n";
         return NVRTC_ERROR_COMPILATION;
     }
