@@ -21,7 +21,7 @@ internal sealed class LogitsVerb : Verb
         Add(_model.Model);
         Add(_model.Preset);
         _tokens = Add(OptionKit.Integers("--tokens", "token ids as given; no BOS is added", least: 0));
-        _tokensFile = Add(new Option<string?>("--tokens-file") { Description = "token ids from a .npy file: int32 or int64, [T] or [1, T]", HelpName = "F.npy" }.NotEmpty());
+        _tokensFile = Add(new Option<string?>("--tokens-file") { Description = "token ids from a .npy file: int32, int64, uint16 or uint32, [T] or [1, T]", HelpName = "F.npy" }.NotEmpty());
         _positions = Add(OptionKit.Integers("--positions", "a position per token: -1 padding, 0 a new document, else the previous + 1 (default: 0, 1, 2, …)", least: -1));
         _chunk = Add(OptionKit.Number("--chunk", "most tokens that run at once", 1, int.MaxValue));
         _output = Add(new Option<string>("--output", "-o") { Description = "the .npy file to write", HelpName = "F.npy", Required = true }.NotEmpty());

@@ -79,13 +79,19 @@ public static class ConfigFile
         using (Utf8JsonWriter json = new(file.Stream, new JsonWriterOptions { Indented = true, NewLine = "\n" }))
         {
             json.WriteStartObject();
-            WriteShape(json, config);
-            WriteNumerics(json, config);
-            WriteTokens(json, config);
+            WriteMembers(json, config);
             json.WriteString("torch_dtype", SafetensorsTypes.TorchName(storage));
             json.WriteEndObject();
         }
         file.Commit();
+    }
+
+    /// <summary>Writes what describes the model, as members of the object that is open.</summary>
+    internal static void WriteMembers(Utf8JsonWriter json, GriffinConfig config)
+    {
+        WriteShape(json, config);
+        WriteNumerics(json, config);
+        WriteTokens(json, config);
     }
 
     private static void RefuseOtherArchitectures(JsonKeys keys)

@@ -74,6 +74,20 @@ internal sealed class JsonKeys(JsonElement root, string source)
         { } value => throw Wrong(key, value, "a whole number"),
     };
 
+    internal long? OptionalLong(string key) => Find(key) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.Number } value when value.TryGetInt64(out long number) => number,
+        { } value => throw Wrong(key, value, "a whole number"),
+    };
+
+    internal ulong? OptionalUnsigned(string key) => Find(key) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.Number } value when value.TryGetUInt64(out ulong number) => number,
+        { } value => throw Wrong(key, value, "a whole number from 0"),
+    };
+
     internal double? OptionalNumber(string key) => Find(key) switch
     {
         null => null,
@@ -97,6 +111,14 @@ internal sealed class JsonKeys(JsonElement root, string source)
         { } value => throw Wrong(key, value, "a string"),
     };
 
+    /// <summary>The string under the key; anything else but null is refused.</summary>
+    internal string? OptionalText(string key) => Find(key) switch
+    {
+        null => null,
+        { ValueKind: JsonValueKind.String } value => value.GetString(),
+        { } value => throw Wrong(key, value, "a string"),
+    };
+
     internal IReadOnlyList<string>? OptionalStrings(string key)
     {
         if (Find(key) is not { } value) return null;
@@ -116,6 +138,15 @@ internal sealed class JsonKeys(JsonElement root, string source)
             numbers.Add(number);
         }
         return Models.ValueList.Create<int>(numbers.ToArray());
+    }
+
+    /// <summary>Refuses keys that nothing reads: most often they are misspelt.</summary>
+    internal void RefuseOthers(IReadOnlyCollection<string> known)
+    {
+        foreach (JsonProperty member in root.EnumerateObject())
+        {
+            if (!known.Contains(member.Name)) throw Error($"the key '{member.Name}' is not known; there are {string.Join(", ", known)}");
+        }
     }
 
     /// <summary>Refuses any value but <paramref name="expected"/>; an absent key is fine.</summary>

@@ -10,16 +10,17 @@ public static class NpyFile
 {
     private static ReadOnlySpan<byte> Magic => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
-    /// <summary>Reads token ids: int32 or int64, shape [T] or [1, T].</summary>
+    /// <summary>Reads token ids: int32, int64, uint16 or uint32, shape [T] or [1, T].</summary>
     /// <exception cref="CheckpointException">The file is missing or holds something else, or an id does not fit 32 bits.</exception>
     public static int[] ReadTokens(string path)
     {
         byte[] file = JsonFile.ReadBytes(path);
         (string type, long[] shape, int dataStart) = ReadHeader(file, path);
-        if (type is not ("<i4" or "<i8")) throw new CheckpointException(path, $"holds elements of type '{type}': tokens are int32 or int64, little-endian");
+        if (type is not ("<i4" or "<i8" or "<u2" or "<u4"))
+            throw new CheckpointException(path, $"holds elements of type '{type}': tokens are int32, int64, uint16 or uint32, little-endian");
         if (!(shape.Length == 1 || (shape.Length == 2 && shape[0] == 1)))
             throw new CheckpointException(path, $"has shape [{string.Join(", ", shape)}]: tokens are [T] or [1, T]");
-        int size = type == "<i4" ? 4 : 8;
+        int size = type[2] - '0';
         long count = shape[^1];
         if (count != (file.Length - dataStart) / size || (file.Length - dataStart) % size != 0)
             throw new CheckpointException(path, $"announces {count} elements of {size} bytes but holds {file.Length - dataStart} bytes: truncated or damaged");
@@ -27,7 +28,14 @@ public static class NpyFile
         int[] tokens = new int[count];
         for (int i = 0; i < tokens.Length; i++)
         {
-            long token = size == 4 ? BinaryPrimitives.ReadInt32LittleEndian(data[(4 * i)..]) : BinaryPrimitives.ReadInt64LittleEndian(data[(8 * i)..]);
+            ReadOnlySpan<byte> element = data.Slice(size * i, size);
+            long token = type switch
+            {
+                "<i4" => BinaryPrimitives.ReadInt32LittleEndian(element),
+                "<i8" => BinaryPrimitives.ReadInt64LittleEndian(element),
+                "<u2" => BinaryPrimitives.ReadUInt16LittleEndian(element),
+                _ => BinaryPrimitives.ReadUInt32LittleEndian(element),
+            };
             if (token != (int)token) throw new CheckpointException(path, $"element {i} is {token}: no token id is that large");
             tokens[i] = (int)token;
         }

@@ -23,7 +23,6 @@ public enum LambdaRule
 /// </remarks>
 public sealed class RandomCheckpoint : ICheckpointSource
 {
-    private const ulong Golden = 0x9E3779B97F4A7C15;
     private const int BlockElements = 1 << 14;
 
     private readonly ulong _seed;
@@ -49,7 +48,7 @@ public sealed class RandomCheckpoint : ICheckpointSource
     public unsafe void Read(WeightName name, ElementType type, long firstElement, Span<byte> destination)
     {
         int elements = CheckpointSources.CheckRun(Config, name, type, firstElement, destination.Length);
-        ulong key = Mix(_seed + Golden * (((ulong)(uint)name.Layer << 8) + (ulong)name.Kind + 1));
+        ulong key = CounterHash.Mix(_seed + CounterHash.Golden * (((ulong)(uint)name.Layer << 8) + (ulong)name.Kind + 1));
         fixed (byte* start = destination)
         {
             nint address = (nint)start;
@@ -71,7 +70,7 @@ public sealed class RandomCheckpoint : ICheckpointSource
     {
         if (kind == WeightKind.Lambda)
         {
-            for (int i = 0; i < values.Length; i++) values[i] = Lambda(Uniform(Mix(key + Golden * (ulong)(first + i))));
+            for (int i = 0; i < values.Length; i++) values[i] = Lambda(CounterHash.Uniform(CounterHash.At(key, first + i)));
             return;
         }
         double deviation = Math.Sqrt(Variance(kind));
@@ -84,9 +83,9 @@ public sealed class RandomCheckpoint : ICheckpointSource
         {
             // The cosine and the sine of one Box-Muller pair are neighbours.
             long element = first + i;
-            ulong bits = Mix(key + Golden * (ulong)(element >> 1));
-            double radius = deviation * Math.Sqrt(-2 * Math.Log(1 - Uniform(bits)));
-            (double sine, double cosine) = Math.SinCos(2 * Math.PI * Uniform(Mix(bits)));
+            ulong bits = CounterHash.At(key, element >> 1);
+            double radius = deviation * Math.Sqrt(-2 * Math.Log(1 - CounterHash.Uniform(bits)));
+            (double sine, double cosine) = Math.SinCos(2 * Math.PI * CounterHash.Uniform(CounterHash.Mix(bits)));
             if ((element & 1) != 0)
             {
                 values[i] = (float)(radius * sine);
@@ -114,16 +113,5 @@ public sealed class RandomCheckpoint : ICheckpointSource
         const double lowest = 0.9 * 0.9, highest = 0.999 * 0.999;
         double rho = Math.Sqrt(lowest + uniform * (highest - lowest) + 1e-8);
         return (float)(_lambdaRule == LambdaRule.Code ? Math.Log(1 / rho - 1) : Math.Log(Math.Pow(rho, -1.0 / 8) - 1));
-    }
-
-    /// <summary>A number in [0, 1) from the upper 53 bits.</summary>
-    private static double Uniform(ulong bits) => (bits >> 11) * (1.0 / (1UL << 53));
-
-    /// <summary>The finaliser of SplitMix64: every input bit reaches every output bit.</summary>
-    private static ulong Mix(ulong value)
-    {
-        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9;
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB;
-        return value ^ (value >> 31);
     }
 }

@@ -5,7 +5,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Training;
 
 /// <summary>
-/// Every setting of a training run. A value: equal when every field is. <see cref="Validate"/> checks the fields; RecipeFile
+/// Every setting of a training run. A value: equal when every field is. <see cref="Validate"/> checks the fields; <see cref="RecipeFile"/>
 /// reads and writes it as JSON, under the keys named here.
 /// </summary>
 public sealed record TrainingRecipe

@@ -54,6 +54,15 @@ internal sealed class NpyFileTests
         Assert.That(NpyFile.ReadTokens(Write(folder, type, shape, data, version)), Is.EqualTo(new[] { 5, -7, int.MaxValue }));
     }
 
+    [TestCase("<u2", 2, 65535L)]
+    [TestCase("<u4", 4, (long)int.MaxValue)]
+    public void Unsigned_types_are_read(string type, int size, long highest)
+    {
+        using TempFolder folder = new();
+        byte[] data = [.. new[] { 5, 0, highest }.SelectMany(token => BitConverter.GetBytes(token).Take(size))];
+        Assert.That(NpyFile.ReadTokens(Write(folder, type, "(3,)", data)), Is.EqualTo(new[] { 5, 0, (int)highest }));
+    }
+
     [Test]
     public void No_tokens_are_no_error_here()
     {
@@ -61,8 +70,8 @@ internal sealed class NpyFileTests
         Assert.That(NpyFile.ReadTokens(Write(folder, "<i4", "(0,)", [])), Is.Empty);
     }
 
-    [TestCase("<f4", "(3,)", 12, "holds elements of type '<f4': tokens are int32 or int64, little-endian")]
-    [TestCase(">i4", "(3,)", 12, "holds elements of type '>i4': tokens are int32 or int64, little-endian")]
+    [TestCase("<f4", "(3,)", 12, "holds elements of type '<f4': tokens are int32, int64, uint16 or uint32, little-endian")]
+    [TestCase(">i4", "(3,)", 12, "holds elements of type '>i4': tokens are int32, int64, uint16 or uint32, little-endian")]
     [TestCase("<i4", "(2, 3)", 24, "has shape [2, 3]: tokens are [T] or [1, T]")]
     [TestCase("<i4", "(1, 1, 3)", 12, "has shape [1, 1, 3]: tokens are [T] or [1, T]")]
     [TestCase("<i4", "(3,)", 11, "announces 3 elements of 4 bytes but holds 11 bytes: truncated or damaged")]
