@@ -83,7 +83,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
         if (rows == 0) return;
         if (UsesBlas)
         {
-            stream.Blas!.MultiplyTransposed(x, w, y);
+            stream.Blas!.Multiply(x, false, w, true, y);
             return;
         }
         PlannedKernel<MatMulParams> kernel = KernelFor(rows);

@@ -2,7 +2,7 @@ using Griffin.Kernels.Interop;
 
 namespace Griffin.Kernels.Runtime;
 
-/// <summary>cuBLAS on one stream, in row-major terms: y = x · wᵀ with float32 accumulation.</summary>
+/// <summary>cuBLAS on one stream, in row-major terms, with float32 accumulation.</summary>
 public sealed class GpuBlas : IDisposable
 {
     private const long SmallWorkspace = 4L << 20;
@@ -29,28 +29,35 @@ public sealed class GpuBlas : IDisposable
     /// <summary>Bytes of device memory set aside for cuBLAS.</summary>
     public long WorkspaceBytes => _workspace.Bytes;
 
-    /// <summary>Queues y [M, N] = x [M, K] · w [N, K]ᵀ; x and w of one type, y of that type or float32.</summary>
+    /// <summary>Queues y [M, N] = op(x) [M, K] · op(w) [K, N], or adds the product to y; op transposes where asked for.</summary>
+    /// <param name="x">The left factor.</param>
+    /// <param name="transposeX">Whether x is stored as [K, M].</param>
+    /// <param name="w">The right factor, of the type of x.</param>
+    /// <param name="transposeW">Whether w is stored as [N, K].</param>
+    /// <param name="y">The product, of the type of x or float32.</param>
+    /// <param name="accumulate">Whether y is added to, with one rounding, instead of written.</param>
     /// <exception cref="ArgumentException">Shapes or types do not fit.</exception>
-    public void MultiplyTransposed(TensorView x, TensorView w, TensorView y)
+    public void Multiply(TensorView x, bool transposeX, TensorView w, bool transposeW, TensorView y, bool accumulate = false)
     {
-        CheckShapes(x, w, y);
+        int inner = CheckShapes(x, transposeX, w, transposeW, y);
         if (y.Length == 0) return;
         Enter();
-        // Row-major y is column-major yᵀ [N, M] = op(w) · x with w read as a column-major [K, N] matrix.
-        Check(_stream.Device.Provider.Blas!.Gemm(_handle.Value, true, false, (int)y.Columns, (int)y.Rows, (int)x.Columns, 1f,
-            w.Address, TypeOf(w), Stride(w), x.Address, TypeOf(x), Stride(x), 0f, y.Address, TypeOf(y), Stride(y)), "cublasGemmEx");
+        // Row-major y is column-major yᵀ [N, M] = op(w)ᵀ · op(x)ᵀ, and a row-major matrix read as a column-major one is its transpose.
+        Check(_stream.Device.Provider.Blas!.Gemm(_handle.Value, transposeW, transposeX, (int)y.Columns, (int)y.Rows, inner, 1f,
+            w.Address, TypeOf(w), Stride(w), x.Address, TypeOf(x), Stride(x), accumulate ? 1f : 0f, y.Address, TypeOf(y), Stride(y)), "cublasGemmEx");
     }
 
-    /// <summary>Queues a batch of products y_i = x_i · w_iᵀ; the views are the first of each, the strides are in elements.</summary>
+    /// <summary>Queues a batch of products as <see cref="Multiply"/>; the views are the first of each, the strides are in elements.</summary>
     /// <exception cref="ArgumentException">Shapes or types do not fit.</exception>
-    public void MultiplyTransposedBatched(TensorView x, long xStride, TensorView w, long wStride, TensorView y, long yStride, int count)
+    public void MultiplyBatched(TensorView x, bool transposeX, long xStride, TensorView w, bool transposeW, long wStride, TensorView y, long yStride, int count,
+        bool accumulate = false)
     {
-        CheckShapes(x, w, y);
+        int inner = CheckShapes(x, transposeX, w, transposeW, y);
         if (y.Length == 0 || count == 0) return;
         Enter();
-        Check(_stream.Device.Provider.Blas!.GemmStridedBatched(_handle.Value, true, false, (int)y.Columns, (int)y.Rows, (int)x.Columns, 1f,
+        Check(_stream.Device.Provider.Blas!.GemmStridedBatched(_handle.Value, transposeW, transposeX, (int)y.Columns, (int)y.Rows, inner, 1f,
             w.Address, TypeOf(w), Stride(w), wStride, x.Address, TypeOf(x), Stride(x), xStride,
-            0f, y.Address, TypeOf(y), Stride(y), yStride, count), "cublasGemmStridedBatchedEx");
+            accumulate ? 1f : 0f, y.Address, TypeOf(y), Stride(y), yStride, count), "cublasGemmStridedBatchedEx");
     }
 
     /// <summary>Destroys the cuBLAS handle and frees its workspace.</summary>
@@ -66,10 +73,12 @@ public sealed class GpuBlas : IDisposable
         _stream.Enter();
     }
 
-    private static void CheckShapes(in TensorView x, in TensorView w, in TensorView y)
+    private static int CheckShapes(in TensorView x, bool transposeX, in TensorView w, bool transposeW, in TensorView y)
     {
-        if (x.Columns == w.Columns && y.Rows == x.Rows && y.Columns == w.Rows) return;
-        throw new ArgumentException($"y [{y.Rows}, {y.Columns}] is not x [{x.Rows}, {x.Columns}] times the transpose of w [{w.Rows}, {w.Columns}].");
+        (long rows, long inner) = transposeX ? (x.Columns, x.Rows) : (x.Rows, x.Columns);
+        (long innerW, long columns) = transposeW ? (w.Columns, w.Rows) : (w.Rows, w.Columns);
+        if (inner == innerW && y.Rows == rows && y.Columns == columns) return checked((int)inner);
+        throw new ArgumentException($"y [{y.Rows}, {y.Columns}] is not the product of [{rows}, {inner}] and [{innerW}, {columns}].");
     }
 
     private static int Stride(TensorView view) => checked((int)Math.Max(view.RowStride, 1));

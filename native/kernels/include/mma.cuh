@@ -7,6 +7,7 @@
 //
 // Operands of one call, which covers K = 16*KT:
 //     A  MmaRowsA{data, stride}   shared memory, [m][k], k contiguous
+//        MmaColumnsA{data, stride} shared memory, [k][m], m contiguous (a transposed operand: gradients of weights)
 //        MmaFragmentA<MT, KT>     registers: mma_load_a<MT, KT>(...) once, or mma_pack_a(accumulators) to feed C back in as A (P*V)
 //     B  MmaRowsB{data, stride}   shared memory, [n][k], k contiguous (a weight [out, in], keys [key][dim])
 //        MmaColumnsB{data, stride} shared memory, [k][n], n contiguous (values [key][dim], block-diagonal weights [in][out])
@@ -51,6 +52,10 @@ struct MmaFragmentA {
 };
 
 struct MmaRowsA {
+    const bf16* data;
+    i32 stride;
+};
+struct MmaColumnsA {
     const bf16* data;
     i32 stride;
 };
@@ -121,6 +126,13 @@ template <i32 KT>
 GK_DEVICE void mma_fragment(u32 (&r)[4], const MmaRowsA& a, i32 mt, i32 kt) {
     const i32 lane = lane_id();
     mma_load_matrices(r, a.data + (16 * mt + lane % 16) * a.stride + 16 * kt + lane / 16 * 8);
+}
+
+// The same four matrices, each stored with its rows and columns exchanged.
+template <i32 KT>
+GK_DEVICE void mma_fragment(u32 (&r)[4], const MmaColumnsA& a, i32 mt, i32 kt) {
+    const i32 lane = lane_id();
+    mma_load_matrices_transposed(r, a.data + (16 * kt + lane / 16 * 8 + lane % 8) * a.stride + 16 * mt + lane / 8 % 2 * 8);
 }
 
 template <i32 KT, i32 MT>

@@ -47,6 +47,13 @@ GK_MMA_STEP void mma_widen_a(f32 (*a)[mma_slab], const MmaRowsA* const* lanes, i
         for (i32 k = 0; k < count; ++k) a[m][k] = mma_widen(static_cast<u32>(source.data[m * source.stride + k0 + k].bits) << 16);
 }
 
+template <i32 M>
+GK_MMA_STEP void mma_widen_a(f32 (*a)[mma_slab], const MmaColumnsA* const* lanes, i32 k0, i32 count) {
+    const MmaColumnsA& source = *lanes[0];
+    for (i32 k = 0; k < count; ++k)
+        for (i32 m = 0; m < M; ++m) a[m][k] = mma_widen(static_cast<u32>(source.data[(k0 + k) * source.stride + m].bits) << 16);
+}
+
 template <i32 M, i32 MT, i32 KT>
 GK_MMA_STEP void mma_widen_a(f32 (*a)[mma_slab], const MmaFragmentA<MT, KT>* const* lanes, i32 k0, i32 count) {
     static_assert(M == 16 * MT, "fragment and accumulator disagree on the rows");
@@ -76,11 +83,13 @@ GK_MMA_STEP void mma_widen_b(f32 (*b)[N], const MmaRowsB& source, i32 k0, i32 co
 GK_MMA_STEP void mma_note_b(const MmaRowsB& b, i32 n, i32 k) { mma_note_rows(b.data, b.stride, n, k); }
 GK_MMA_STEP void mma_note_b(const MmaColumnsB& b, i32 n, i32 k) { mma_note_rows(b.data, b.stride, k, n); }
 GK_MMA_STEP void mma_note_a(const MmaRowsA& a, i32 m, i32 k) { mma_note_rows(a.data, a.stride, m, k); }
+GK_MMA_STEP void mma_note_a(const MmaColumnsA& a, i32 m, i32 k) { mma_note_rows(a.data, a.stride, k, m); }
 template <i32 MT, i32 KT>
 GK_MMA_STEP void mma_note_a(const MmaFragmentA<MT, KT>&, i32, i32) {}
 
 // A shared operand is one for the whole warp.
 GK_MMA_STEP bool mma_same(const MmaRowsA& x, const MmaRowsA& y) { return x.data == y.data && x.stride == y.stride; }
+GK_MMA_STEP bool mma_same(const MmaColumnsA& x, const MmaColumnsA& y) { return x.data == y.data && x.stride == y.stride; }
 GK_MMA_STEP bool mma_same(const MmaRowsB& x, const MmaRowsB& y) { return x.data == y.data && x.stride == y.stride; }
 GK_MMA_STEP bool mma_same(const MmaColumnsB& x, const MmaColumnsB& y) { return x.data == y.data && x.stride == y.stride; }
 template <i32 MT, i32 KT>

@@ -29,15 +29,16 @@ public sealed class MatrixInstructionTests
                     for (i32 e = 0; e < 4; ++e) c[sum.row(mt, e) * stride + sum.column(nt, e)] = sum.v[mt][nt][e];
         }
 
-        enum { ROWS_B, COLUMNS_B, REGISTER_A, CHAINED };
+        enum { ROWS_B, COLUMNS_B, REGISTER_A, COLUMNS_A, CHAINED };
 
         template <i32 MT, i32 NT, i32 KT, i32 FORM>
         __global__ void __launch_bounds__(64) tile(TileParams p) {
             constexpr i32 M = 16 * MT, N = 8 * NT, K = 16 * KT;
             constexpr i32 B_ROWS = FORM == COLUMNS_B ? K : N, B_COLUMNS = FORM == COLUMNS_B ? N : K;
-            __shared__ Vec<bf16, 8> a_tile[M * mma_stride(K) / 8];
+            constexpr i32 A_ROWS = FORM == COLUMNS_A ? K : M, A_COLUMNS = FORM == COLUMNS_A ? M : K;
+            __shared__ Vec<bf16, 8> a_tile[A_ROWS * mma_stride(A_COLUMNS) / 8];
             __shared__ Vec<bf16, 8> b_tile[B_ROWS * mma_stride(B_COLUMNS) / 8];
-            stage<M, K>(a_tile[0].v, p.a);
+            stage<A_ROWS, A_COLUMNS>(a_tile[0].v, p.a);
             stage<B_ROWS, B_COLUMNS>(b_tile[0].v, p.b);
             async_commit();
             if (p.fault != 1) async_wait<0>();
@@ -48,6 +49,8 @@ public sealed class MatrixInstructionTests
             sum.fill(0.0f);
             if constexpr (FORM == COLUMNS_B) {
                 mma_tile<KT>(sum, a, MmaColumnsB{b_tile[0].v, mma_stride(N)});
+            } else if constexpr (FORM == COLUMNS_A) {
+                mma_tile<KT>(sum, MmaColumnsA{a_tile[0].v, mma_stride(M)}, MmaRowsB{b_tile[0].v, mma_stride(K)});
             } else if constexpr (FORM == REGISTER_A) {
                 mma_tile<KT>(sum, mma_load_a<MT, KT>(a), MmaRowsB{b_tile[0].v, mma_stride(K)});
             } else {
@@ -73,7 +76,7 @@ public sealed class MatrixInstructionTests
 
     [Test]
     public void Tiles_match_float64(
-        [Values("ROWS_B", "COLUMNS_B", "REGISTER_A")] string form,
+        [Values("ROWS_B", "COLUMNS_B", "REGISTER_A", "COLUMNS_A")] string form,
         [Values("1, 1, 1", "1, 2, 2", "2, 3, 3", "1, 8, 4", "4, 4, 2", "3, 5, 1")] string counts,
         [Values] bool isChecked)
     {
@@ -86,7 +89,7 @@ public sealed class MatrixInstructionTests
         for (var i = 0; i < expected.Length; i++)
         {
             for (var p = 0; p < k; p++)
-                expected[i] += (double)a[(i / n * k) + p] * b[form == "COLUMNS_B" ? (p * n) + (i % n) : (i % n * k) + p];
+                expected[i] += (double)a[form == "COLUMNS_A" ? (p * m) + (i / n) : (i / n * k) + p] * b[form == "COLUMNS_B" ? (p * n) + (i % n) : (i % n * k) + p];
         }
 
         Close.Absolute(actual, expected, 1e-6 * k);

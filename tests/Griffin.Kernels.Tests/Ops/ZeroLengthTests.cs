@@ -47,6 +47,16 @@ internal sealed class ZeroLengthTests
                 new MatMul(c.Device, Type, Width, Width, useBlas: useBlas).Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width), c.Matrix(Width));
         },
         [typeof(PartialSums)] = c => new PartialSums(c.Device, Width).Run(c.Stream, c.Matrix(Width), c.Weight(1, Width)),
+        [typeof(MatMulInputGradient)] = c =>
+        {
+            foreach (var useBlas in new[] { true, false })
+                new MatMulInputGradient(c.Device, Type, Width, Width, useBlas).Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width), c.Matrix(Width));
+        },
+        [typeof(MatMulWeightGradient)] = c =>
+        {
+            foreach (var useBlas in new[] { true, false })
+                new MatMulWeightGradient(c.Device, Type, Width, Width, useBlas).Run(c.Stream, c.Matrix(Width), c.Matrix(Width), c.Weight(Width, Width), TensorView.Empty);
+        },
         [typeof(RgLru)] = c =>
         {
             foreach (var variant in new[] { RgLru.Sequential, RgLru.Chunked })
