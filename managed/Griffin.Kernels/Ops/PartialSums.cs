@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Griffin.Kernels.Runtime;
 
@@ -50,10 +51,10 @@ public sealed class PartialSums : KernelOp, IKernelCatalogue, ISelfTested
     }
 
     /// <summary>What <see cref="Run"/> asks of the sum, for ops that end with it.</summary>
-    internal void CheckSum(in TensorView sum)
+    internal void CheckSum(in TensorView sum, [CallerArgumentExpression(nameof(sum))] string name = "")
     {
-        Check.Vector(sum, Type, Width);
-        Check.Aligned(sum, _kernel.Plan.Vector);
+        Check.Vector(sum, Type, Width, name);
+        Check.Aligned(sum, _kernel.Plan.Vector, name);
     }
 
     /// <inheritdoc/>

@@ -75,6 +75,50 @@ internal sealed class TrafficTests
     }
 
     [Test]
+    public void RmsNormBackward([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width, [Values] bool accumulate)
+    {
+        const int rows = 640;   // 40 parts
+        // One thread alone makes requests of 16 bytes: the law is about warps.
+        foreach (var variant in OpTest.VariantsOf<RmsNormBackward>(OpTest.Dimensions(width), type).Where(name => name != "serial"))
+        {
+            using var test = new OpTest(_device);
+            TensorView Zeros() => test.Matrix(new float[rows * width], rows, width, type);
+            var (x, dy, dx, scale) = (Zeros(), Zeros(), Zeros(), test.Vector(new float[width], type));
+            var op = new RmsNormBackward(_device, type, width, variant);
+            var (dscale, workspace) = (test.Matrix(new float[width], 1, width, ElementType.Float32), test.Workspace(op.WorkspaceBytes(rows)));
+            var launches = CountAll(test, () => op.Run(test.Stream, x, scale, dy, dx, accumulate, dscale, 1e-6f, workspace));
+            var twice = variant == "wide";
+            AssertStreamed(launches[0], x, read: true, variant, twice ? 2 : 1);
+            AssertStreamed(launches[0], dy, read: true, variant, twice ? 2 : 1);
+            AssertStreamed(launches[0], dx, read: false, variant);
+            if (accumulate)
+                AssertStreamed(launches[0], dx, read: true, variant);
+            else
+                Assert.That(launches[0][dx.Owner].BytesRead, Is.Zero, variant);
+            AssertShared(launches[0], scale, twice ? 2 * rows : rows / 16, variant);
+            if (!twice)
+                AssertPartials(launches, workspace, rows / 16, variant);
+        }
+    }
+
+    [Test]
+    public void GeluMultiplyBackward([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<GeluMultiplyBackward>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (gateUp, bias) = (test.Matrix(new float[Rows * 2 * width], Rows, 2 * width, type), test.Vector(new float[2 * width], type));
+            var (dy, gradient) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Output(Rows, 2 * width, type));
+            var op = new GeluMultiplyBackward(_device, type, width, variant);
+            var launch = Count(test, () => op.Run(test.Stream, gateUp, bias, dy, gradient));
+            AssertStreamed(launch, gateUp, read: true, variant);
+            AssertStreamed(launch, dy, read: true, variant);
+            AssertStreamed(launch, gradient, read: false, variant);
+            AssertShared(launch, bias, (Rows + 3) / 4, variant);
+        }
+    }
+
+    [Test]
     public void ColumnSum([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
     {
         foreach (var variant in OpTest.VariantsOf<ColumnSum>(OpTest.Dimensions(width), type))

@@ -41,6 +41,8 @@ internal sealed class ZeroLengthTests
         },
         [typeof(Embedding)] = c => new Embedding(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width)),
         [typeof(GeluMultiply)] = c => new GeluMultiply(c.Device, Type, Width).Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
+        [typeof(GeluMultiplyBackward)] = c => new GeluMultiplyBackward(c.Device, Type, Width)
+            .Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width), c.Matrix(2 * Width)),
         [typeof(MatMul)] = c =>
         {
             foreach (var useBlas in new[] { true, false })
@@ -74,6 +76,11 @@ internal sealed class ZeroLengthTests
             var op = new RmsNorm(c.Device, Type, Width);
             op.Run(c.Stream, c.Matrix(Width), c.Weight(1, Width), c.Matrix(Width), 1e-6f);
             op.RunResidual(c.Stream, c.Matrix(Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width), 1e-6f);
+        },
+        [typeof(RmsNormBackward)] = c =>
+        {
+            var op = new RmsNormBackward(c.Device, Type, Width);
+            op.Run(c.Stream, c.Matrix(Width), c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width), true, c.Weight(1, Width), 1e-6f, c.Test.Workspace(op.WorkspaceBytes(c.Count)));
         },
         [typeof(RotaryEmbedding)] = c => new RotaryEmbedding(c.Device, Type, 2, HeadDim, 2).Run(c.Stream, c.Matrix(QkvWidth), c.Integers(1), c.Phases()),
         [typeof(RotaryStep)] = c => new RotaryStep(c.Device, Type, 2, HeadDim, 2).Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Phases(), c.Ring(), RingSlots),
