@@ -3,24 +3,25 @@
 //   h_t = a_t·h_{t-1} + sqrt(1 - e^2L_t)·i_t·z_t;  where pos = 0: h_t = i_t·z_t
 //   out_t = round(h_t · gelu(y_t + y_bias))
 // h is f32 throughout. A row starts from its slot's h, or from zero where the slot is fresh, and leaves there the h of its last
-// token. Padding changes nothing and gets zeros.
+// token; with no state (base null) every row starts from zero and leaves nothing. Padding changes nothing and gets zeros. Where
+// `hidden` is given, round(h_t) goes there, for the backward pass.
 //
 // rg_lru walks each row in time, one thread per VEC channels: for many channels. For few channels time is cut into chunks of
 // `chunk` tokens, counted from the row's start, in three kernels: rg_lru_summarize (a chunk as h → A·h + V), rg_lru_carry (the
 // h before each chunk, in order, into the place of A) and rg_lru_chunks (each chunk from its h, as rg_lru). Chunk k of row r has
 // place row_start[r]/chunk + r + k in the workspace: places never collide, and some stay unused.
 //
-// Shapes       z, y, out T [tokens, width]; gates T [tokens, 2·width], input gate logits first; lambda, y_bias T [width] (y_bias may
-//              be null); state f32 [width] per slot; workspace f32 [tokens/chunk + rows, 2, width]; inner strides 1.
+// Shapes       z, y, out, hidden T [tokens, width] (hidden may be null); gates T [tokens, 2·width], input gate logits first; lambda,
+//              y_bias T [width] (y_bias may be null); state f32 [width] per slot; workspace f32 [tokens/chunk + rows, 2, width]; inner strides 1.
 // Launch       rg_lru, rg_lru_carry: grid (rows · ceil(width / (blockDim·VEC))); the others: grid ((tokens/chunk + rows) · the same
 //              column blocks); columns fastest, block (any size up to 256).
 //              VEC > 1 needs width, strides and addresses in multiples of VEC elements.
-// Aliasing     out may be exactly z or y in rg_lru and rg_lru_chunks. A slot appears once in a call.
+// Aliasing     out may be exactly z or y in rg_lru and rg_lru_chunks. A slot appears once in a call. hidden shares nothing.
 // Determinism  rg_lru: the same bits under any split of a sequence into calls. Chunked: the same bits for the same call.
 // Error        with H_t = a_t·H_{t-1} + |v_t|, v_t the second term of h_t:
 //              E_t ≤ a_t·E_{t-1} + 2^-24·((8·|L_t| + 4)·a_t·H_{t-1} + 24·|v_t| + H_t) for h; chunked: 4·H_t in place of H_t.
-//              out: E_t·|gelu|, half an ulp of T, and (16 + 8·|u|)·2^-24 of |out|, u = 1.6·(x + 0.045·x³) with x = y + y_bias.
-// Traffic      5·tokens·width·sizeof(T) and the state once in and once out; chunked: 3·tokens·width·sizeof(T) more, and the
+//              hidden: E_t and half an ulp of T. out: E_t·|gelu|, half an ulp of T, and (16 + 8·|u|)·2^-24 of |out|, u = 1.6·(x + 0.045·x³) with x = y + y_bias.
+// Traffic      5·tokens·width·sizeof(T) (6 with hidden) and the state once in and once out; chunked: 3·tokens·width·sizeof(T) more, and the
 //              workspace 16·width bytes per chunk three times. pos once per thread and token.
 #include "include/lru.cuh"
 #include "include/rows.cuh"
@@ -33,6 +34,7 @@ struct RgLruParams {
     const void* y_bias;
     const void* lambda;
     void* out;
+    void* hidden;
     f32* workspace;
     PackedRows rows;
     SlotMemory state;
@@ -40,6 +42,7 @@ struct RgLruParams {
     i64 gates_stride;
     i64 y_stride;
     i64 out_stride;
+    i64 hidden_stride;
     i32 width;
     i32 chunk;
 };
@@ -94,17 +97,15 @@ struct Channels {
 
     // The h that the row's slot carries in; zero where it is fresh.
     GK_DEVICE void carried(i32 row, f32 (&h)[VEC]) const {
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i) h[i] = 0.0f;
+        if (p.state.base == nullptr) return;
         const i32 slot = p.rows.slot[row];
-        if (p.rows.seen[slot] > 0) {
-            load_floats<VEC>(reinterpret_cast<const f32*>(slot_address(p.state, slot)) + c, h);
-        } else {
-            #pragma unroll
-            for (int i = 0; i < VEC; ++i) h[i] = 0.0f;
-        }
+        if (p.rows.seen[slot] > 0) load_floats<VEC>(reinterpret_cast<const f32*>(slot_address(p.state, slot)) + c, h);
     }
 
     GK_DEVICE void keep(i32 row, const f32 (&h)[VEC]) const {
-        store_floats<VEC>(reinterpret_cast<f32*>(slot_address(p.state, p.rows.slot[row])) + c, h);
+        if (p.state.base != nullptr) store_floats<VEC>(reinterpret_cast<f32*>(slot_address(p.state, p.rows.slot[row])) + c, h);
     }
 
     // Walks the span from h, writing outputs; h ends as the state after the span. True if any token was not padding.
@@ -120,8 +121,10 @@ struct Channels {
             for (int n = 0; n < AHEAD; ++n) {
                 if (t + n >= span.last) break;
                 T* out = static_cast<T*>(p.out) + (t + n) * p.out_stride + c;
+                T* hidden = p.hidden == nullptr ? nullptr : static_cast<T*>(p.hidden) + (t + n) * p.hidden_stride + c;
                 if (position[n] < 0) {
                     store_fill<VEC>(out, 0.0f);
+                    if (hidden != nullptr) store_fill<VEC>(hidden, 0.0f);
                     continue;
                 }
                 any = true;
@@ -132,6 +135,7 @@ struct Channels {
                     result[i] = h[i] * gelu_tanh(to_float(in[n].branch[i]) + bias[i]);
                 }
                 store_floats<VEC>(out, result);
+                if (hidden != nullptr) store_floats<VEC>(hidden, h);
             }
         }
         return any;

@@ -78,16 +78,23 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="yBias">[width], or empty.</param>
     /// <param name="lambda">[width].</param>
     /// <param name="output">[N, width]; may be exactly z or y.</param>
-    /// <param name="state">The layer's h, float32 [width] per slot; updated for every row with a real token.</param>
+    /// <param name="state">
+    /// The layer's h, float32 [width] per slot; updated for every row with a real token. <see cref="LayerState.None"/>: every row starts from zero
+    /// and leaves nothing.
+    /// </param>
     /// <param name="workspace">At least <see cref="WorkspaceBytes"/>, aligned to 16 bytes; may be empty when that is 0.</param>
+    /// <param name="hidden">[N, width] for round(h_t), which a backward pass needs; may be empty. Shares nothing with the rest.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, views overlap in part, or the workspace is too small.</exception>
     public void Run(GpuStream stream, in PackedRows rows, in TensorView z, in TensorView gates, in TensorView y, in TensorView yBias, in TensorView lambda,
-        in TensorView output, in LayerState state, in TensorView workspace)
+        in TensorView output, in LayerState state, in TensorView workspace, in TensorView hidden = default)
     {
         ArgumentNullException.ThrowIfNull(stream);
         bool chunked = _sequential is null || (_chunked is not null && PrefersChunks(rows.Tokens, rows.Rows));
         RgLruOperands operands = new(z, gates, y, yBias, lambda, output, state);
-        operands.CheckAll(Type, rows.Tokens, Width, (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector);
+        int vector = (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector;
+        operands.CheckAll(Type, rows.Tokens, Width, vector);
+        if (state != LayerState.None) operands.CheckState(Width);
+        if (!hidden.IsEmpty) CheckHidden(hidden, operands, rows.Tokens, vector);
         if (rows.Tokens == 0) return;
         RgLruParams parameters = new()
         {
@@ -97,6 +104,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             YBias = operands.YBias.Address,
             Lambda = operands.Lambda.Address,
             Output = operands.Output.Address,
+            Hidden = hidden.Address,
             Workspace = workspace.Address,
             Rows = rows.Params,
             State = operands.State.Params,
@@ -104,6 +112,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             GatesStride = operands.Gates.RowStride,
             YStride = operands.Y.RowStride,
             OutputStride = operands.Output.RowStride,
+            HiddenStride = hidden.RowStride,
             Width = Width,
             Chunk = ChunkTokens,
         };
@@ -142,6 +151,16 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     private bool PrefersChunks(int tokens, int rows) =>
         tokens >= 2L * ChunkTokens * rows && (long)rows * Width < 4L * Device.Limits.WarpSize * Device.Limits.MultiprocessorCount;
 
+    private void CheckHidden(in TensorView hidden, in RgLruOperands operands, int tokens, int vector)
+    {
+        Check.Matrix(hidden, Type, tokens, Width);
+        Check.Aligned(hidden, vector);
+        Check.Distinct(hidden, operands.Z);
+        Check.Distinct(hidden, operands.Gates);
+        Check.Distinct(hidden, operands.Y);
+        Check.Distinct(hidden, operands.Output);
+    }
+
     private static long Places(int tokens, int rows) => (long)(tokens / ChunkTokens) + rows;
 
     private static VariantTable<int> ChunkedTable(string kernel) => new(KernelSource.BuiltIn("rg_lru.cu"),
@@ -165,7 +184,6 @@ internal readonly record struct RgLruOperands(TensorView Z, TensorView Gates, Te
         Check.OptionalVector(YBias, type, width);
         Check.Vector(Lambda, type, width);
         Check.Matrix(Output, type, tokens, width);
-        Check.State(State, (long)width * sizeof(float));
         Check.Aligned(Z, vector);
         Check.Aligned(Gates, vector);
         Check.Aligned(Y, vector);
@@ -176,6 +194,8 @@ internal readonly record struct RgLruOperands(TensorView Z, TensorView Gates, Te
         Check.SameOrDistinct(Output, Y);
         Check.Distinct(Output, Gates);
     }
+
+    public void CheckState(int width) => Check.State(State, (long)width * sizeof(float));
 }
 
 /// <summary>Mirror of RgLruParams in rg_lru.cu.</summary>
@@ -188,6 +208,7 @@ internal struct RgLruParams
     public ulong YBias;
     public ulong Lambda;
     public ulong Output;
+    public ulong Hidden;
     public ulong Workspace;
     public PackedRowsParams Rows;
     public SlotMemoryParams State;
@@ -195,6 +216,7 @@ internal struct RgLruParams
     public long GatesStride;
     public long YStride;
     public long OutputStride;
+    public long HiddenStride;
     public int Width;
     public int Chunk;
 }

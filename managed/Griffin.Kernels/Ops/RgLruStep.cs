@@ -47,6 +47,7 @@ public sealed class RgLruStep : KernelOp, IKernelCatalogue, ISelfTested
         Check.OneTokenPerRow(rows);
         RgLruOperands operands = new(z, gates, y, yBias, lambda, output, state);
         operands.CheckAll(Type, rows.Tokens, Width, _kernel.Plan.Vector);
+        operands.CheckState(Width);
         if (rows.Rows == 0) return;
         RgLruStepParams parameters = new()
         {

@@ -64,20 +64,38 @@ internal sealed class LruCase
     /// <summary>The last tokens of a single packed row as a call of their own.</summary>
     public LruCase Part(int first, int count) => new(this, first, count);
 
-    public void RunAndCompare(string? variant)
+    /// <summary>Runs the call; without a state every row is fresh, and h itself is asked for as well.</summary>
+    public void RunAndCompare(string? variant, bool withState = true)
     {
         var state = NewState();
         var op = new RgLru(_test.Device, _type, _width, variant);
         var output = _test.Output(_call.Tokens, _width, _type, 24);
+        var hidden = withState ? TensorView.Empty : _test.Output(_call.Tokens, _width, _type, 8);
         op.Run(_test.Stream, _call.Upload(_test), _test.Matrix(_z, _call.Tokens, _width, _type, 8), _test.Matrix(_gates, _call.Tokens, 2 * _width, _type, 8),
-            _test.Matrix(_y, _call.Tokens, _width, _type, 16), Bias(), _test.Vector(_lambda, _type), output, state.State, Workspace(_test, op, _call.Tokens, _call.Rows.Count));
+            _test.Matrix(_y, _call.Tokens, _width, _type, 16), Bias(), _test.Vector(_lambda, _type), output, withState ? state.State : LayerState.None,
+            Workspace(_test, op, _call.Tokens, _call.Rows.Count), hidden);
 
         RgLruReference reference = new(_width, Wide(_lambda), op.WorkspaceBytes(1, 1) > 0);
-        foreach (var (slot, past) in _past)
-            reference.SetPast(slot, past);
-        var (expected, bound) = Expected(reference);
+        if (withState)
+        {
+            foreach (var (slot, past) in _past)
+                reference.SetPast(slot, past);
+        }
+
+        List<double> h = [], hBound = [];
+        var (expected, bound) = Expected(reference, (slot, position) =>
+        {
+            h.AddRange(position < 0 ? new double[_width] : reference.State(slot));
+            hBound.AddRange(position < 0 ? new double[_width] : reference.StateBound(slot));
+        });
         OpTest.Compare(_type, _test.Read(output), expected, i => bound[i], $"{variant}, {_type}, width {_width}");
-        state.AssertOnlyChanged(_call.ChangedSlots);
+        state.AssertOnlyChanged(withState ? _call.ChangedSlots : []);
+        if (!withState)
+        {
+            OpTest.Compare(_type, _test.Read(hidden), [.. h], i => hBound[i], $"{variant}, {_type}, width {_width}: h");
+            return;
+        }
+
         foreach (var slot in _call.ChangedSlots)
         {
             var allowed = reference.StateBound(slot);
@@ -125,7 +143,7 @@ internal sealed class LruCase
 
     private TensorView Bias() => _bias is null ? TensorView.Empty : _test.Vector(_bias, _type);
 
-    private (double[] Output, double[] Bound) Expected(RgLruReference reference)
+    private (double[] Output, double[] Bound) Expected(RgLruReference reference, Action<int, int> afterStep)
     {
         List<double> output = [], bound = [];
         var token = 0;
@@ -140,6 +158,7 @@ internal sealed class LruCase
                 var (o, b) = reference.Step(row.Slot, position, Wide(_z.AsSpan(token * _width, _width)), gates.AsSpan(0, _width), gates.AsSpan(_width), branch);
                 output.AddRange(o);
                 bound.AddRange(b);
+                afterStep(row.Slot, position);
                 token++;
             }
         }

@@ -20,6 +20,18 @@ internal sealed class RgLruTests
         }
     }
 
+    /// <summary>As a training step runs it: no state to read or leave, and h kept for the backward pass.</summary>
+    [Test]
+    public void WithoutAStateRowsAreFreshAndHiddenIsGiven([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 20, 24)] int width)
+    {
+        using var test = new OpTest(TestDevices.Checked);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        {
+            new LruCase(test, type, width, SequenceCase.Mixed(19)).RunAndCompare(variant, withState: false);
+            new LruCase(test, type, width, SequenceCase.Mixed(140)).RunAndCompare(variant, withState: false);
+        }
+    }
+
     [Test]
     public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 15, 16, 17, 127, 128, 129, 255, 256, 257)] int length)
     {
@@ -154,8 +166,8 @@ internal sealed class RgLruTests
         var rows = new SequenceCase([new(0, 0, 1, 2)], [0]).Upload(test);
         var (z, gates, lambda) = (test.Output(3, 8, type), test.Output(3, 16, type), test.Output(1, 8, type));
         var workspace = LruCase.Workspace(test, op, 3, 1);
-        void Run(TensorView z, TensorView gates, TensorView output, LayerState state, TensorView workspace) =>
-            op.Run(test.Stream, rows, z, gates, z, TensorView.Empty, lambda, output, state, workspace);
+        void Run(TensorView z, TensorView gates, TensorView output, LayerState state, TensorView workspace, TensorView hidden = default) =>
+            op.Run(test.Stream, rows, z, gates, z, TensorView.Empty, lambda, output, state, workspace, hidden);
         Assert.Multiple(() =>
         {
             Assert.That(() => Run(z, test.Output(3, 8, type), test.Output(3, 8, type), state, workspace), Throws.ArgumentException.With.Message.Contains("columns"));
@@ -163,6 +175,8 @@ internal sealed class RgLruTests
             Assert.That(() => Run(z, gates, test.Output(3, 8, type), state with { SlotStride = 16 }, workspace), Throws.ArgumentException.With.Message.Contains("32"));
             Assert.That(() => Run(z, gates, test.Output(3, 8, type), state, TensorView.Empty), Throws.ArgumentException.With.Message.Contains("workspace"));
             Assert.That(() => Run(z, gates, test.Output(3, 8, type), state, workspace.ColumnRange(0, workspace.Columns - 1)), Throws.ArgumentException.With.Message.Contains("workspace"));
+            Assert.That(() => Run(z, gates, test.Output(3, 8, type), state, workspace, gates.ColumnRange(8, 8)), Throws.ArgumentException.With.Message.Contains("overlap"));
+            Assert.That(() => Run(z, gates, test.Output(3, 8, type), state, workspace, test.Output(2, 8, type)), Throws.ArgumentException.With.Message.Contains("rows"));
             Assert.That(() => new RgLru(test.Device, type, 7, "sequential-pair"), Throws.ArgumentException.With.Message.Contains("fit"));
             Assert.That(() => new RgLru(test.Device, type, 8, "seqential"), Throws.ArgumentException.With.Message.Contains("sequential-vector"));
         });
