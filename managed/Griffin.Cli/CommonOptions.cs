@@ -51,7 +51,7 @@ internal sealed class CommonOptions
 internal sealed record CommonSettings(string Device, ElementType Precision, bool Json, CliStreams Streams)
 {
     /// <summary>Long work with progress on the error stream, unless nobody watches.</summary>
-    internal LongWork Work => new(Streams, visible: Streams.Interactive && !Json);
+    internal LongWork Work => new(Streams, visible: Streams.Interactive);
 
     /// <summary>Opens the device and says on the error stream which one runs.</summary>
     internal GpuDevice OpenDevice()

@@ -6,15 +6,17 @@ namespace Griffin.Cli;
 internal sealed class LongWork(CliStreams streams, bool visible)
 {
     /// <summary>Runs <paramref name="work"/>; what it reports appears as one bar per stage.</summary>
-    internal T Run<T>(Func<IProgress<StageProgress>, T> work)
-    {
-        if (!visible) return work(new Silence());
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(streams.Error) });
-        return console.Progress()
+    internal T Run<T>(Func<IProgress<StageProgress>, T> work) =>
+        visible ? CreateProgress().Start(context => work(new Bars(context))) : work(new Silence());
+
+    /// <inheritdoc cref="Run"/>
+    internal Task<T> RunAsync<T>(Func<IProgress<StageProgress>, Task<T>> work) =>
+        visible ? CreateProgress().StartAsync(context => work(new Bars(context))) : work(new Silence());
+
+    private Progress CreateProgress() =>
+        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(streams.Error), Interactive = InteractionSupport.Yes }).Progress()
             .AutoClear(true)
-            .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
-            .Start(context => work(new Bars(context)));
-    }
+            .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn());
 
     private sealed class Silence : IProgress<StageProgress>
     {

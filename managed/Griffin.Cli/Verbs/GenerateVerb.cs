@@ -51,21 +51,28 @@ internal sealed class GenerateVerb : Verb
         using ModelRun run = ModelRun.Load(checkpoint, settings, cancellationToken);
         int[] input = WithBos(tokens, config);
         using GriffinSession session = run.Model.CreateSession(new SessionOptions { GlobalCapacity = (int)Math.Min(input.Length + (long)options.MaxTokens, int.MaxValue) });
-        Generation generation = new Generator(session).Start(input, options);
+        PromptProgress reading = new(input.Length);
+        Generation generation = new Generator(session).Start(input, options, reading);
         TextWriter shown = settings.Json ? TextWriter.Null : settings.Streams.Output;
-        await shown.WriteAsync(tokenizer is null ? string.Join(',', tokens) : prompt ?? tokenizer.Decode(tokens));
-        (List<int> generated, string? text) = await StreamAsync(generation, tokenizer, shown, cancellationToken);
+        string start = tokenizer is null ? string.Join(',', tokens) : prompt ?? tokenizer.Decode(tokens);
+        bool isLong = input.Length - 1 > session.ChunkTokens;
+        (List<int> generated, string? text) = await StreamAsync(generation, start, tokenizer, shown, isLong ? settings.Work : null, reading, cancellationToken);
         if (settings.Json) WriteJson(settings.Streams.Output, generation, generated, text, run.Device.Description);
         else if (settings.Streams.Interactive) await settings.Streams.Error.WriteLineAsync();
         return generation.FinishReason == FinishReason.Cancelled ? ExitCode.Cancelled : ExitCode.Success;
     }
 
-    /// <summary>Shows each token's text as it comes; without a tokenizer, its id.</summary>
-    private static async Task<(List<int> Tokens, string? Text)> StreamAsync(Generation generation, ITokenizer? tokenizer, TextWriter shown, CancellationToken cancellationToken)
+    /// <summary>
+    /// Shows the prompt and each token's text as it comes; without a tokenizer, its id. A long prompt is read first, under a progress bar
+    /// that is gone before anything is shown.
+    /// </summary>
+    private static async Task<(List<int> Tokens, string? Text)> StreamAsync(
+        Generation generation, string prompt, ITokenizer? tokenizer, TextWriter shown, LongWork? longRead, PromptProgress reading, CancellationToken cancellationToken)
     {
         List<int> tokens = [];
         StringBuilder text = new();
         ITokenDecoder? decoder = tokenizer?.CreateDecoder();
+        await using IAsyncEnumerator<int> drawn = generation.GetAsyncEnumerator(cancellationToken);
 
         async Task ShowAsync(string piece)
         {
@@ -73,17 +80,29 @@ internal sealed class GenerateVerb : Verb
             await shown.WriteAsync(piece);
         }
 
-        try
+        async Task<bool> NextAsync()
         {
-            await foreach (int token in generation.WithCancellation(cancellationToken))
+            try
             {
-                tokens.Add(token);
-                await ShowAsync(decoder is null ? string.Create(CultureInfo.InvariantCulture, $",{token}") : decoder.Append(token));
+                return await drawn.MoveNextAsync();
+            }
+            catch (OperationCanceledException) when (generation.FinishReason == FinishReason.Cancelled)
+            {
+                // The tokens so far stand, and the finish reason tells.
+                return false;
             }
         }
-        catch (OperationCanceledException) when (generation.FinishReason == FinishReason.Cancelled)
+
+        bool more = longRead is not null && await longRead.RunAsync(progress =>
         {
-            // The tokens so far stand, and the finish reason tells.
+            reading.ShowOn(progress);
+            return NextAsync();
+        });
+        await shown.WriteAsync(prompt);
+        for (more = longRead is null ? await NextAsync() : more; more; more = await NextAsync())
+        {
+            tokens.Add(drawn.Current);
+            await ShowAsync(decoder is null ? string.Create(CultureInfo.InvariantCulture, $",{drawn.Current}") : decoder.Append(drawn.Current));
         }
         if (decoder is not null) await ShowAsync(decoder.Finish());
         return (tokens, decoder is null ? null : text.ToString());
@@ -124,4 +143,18 @@ internal sealed class GenerateVerb : Verb
         json.WriteNumber("ms_per_token", generation.StepCount == 0 ? 0 : Math.Round(generation.DecodeTime.TotalMilliseconds / generation.StepCount, 4));
         json.WriteString("device", device);
     });
+
+    /// <summary>Passes on how much of the prompt has been read, while somebody watches.</summary>
+    private sealed class PromptProgress(int total) : IProgress<int>
+    {
+        private IProgress<StageProgress>? _target;
+
+        public void Report(int value) => _target?.Report(new StageProgress("reading the prompt", value, total));
+
+        internal void ShowOn(IProgress<StageProgress> target)
+        {
+            _target = target;
+            Report(0);
+        }
+    }
 }

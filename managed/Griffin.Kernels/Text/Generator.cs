@@ -19,13 +19,15 @@ public sealed class Generator
     /// <summary>Starts a generation; nothing runs before it is enumerated.</summary>
     /// <param name="prompt">Token ids, the beginning-of-sequence token included.</param>
     /// <param name="options">Length, sampling, stop tokens.</param>
+    /// <param name="prefill">Told, on the thread that runs the model, how many of the prompt's tokens have been read: after each piece of
+    /// <see cref="GriffinSession.ChunkTokens"/>, and at last all of them. A prompt of one piece reports once.</param>
     /// <exception cref="ArgumentException">The prompt is empty or holds an id outside the vocabulary.</exception>
-    public Generation Start(ReadOnlyMemory<int> prompt, GenerationOptions options)
+    public Generation Start(ReadOnlyMemory<int> prompt, GenerationOptions options, IProgress<int>? prefill = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         if (prompt.IsEmpty) throw new ArgumentException("The prompt holds no token: put the beginning-of-sequence token in front.", nameof(prompt));
         _session.Model.CheckTokens(prompt.Span);
-        return new Generation(_session, prompt, options);
+        return new Generation(_session, prompt, options, prefill);
     }
 }
 
@@ -35,12 +37,14 @@ public sealed class Generation : IAsyncEnumerable<int>
     private readonly GriffinSession _session;
     private readonly ReadOnlyMemory<int> _prompt;
     private readonly GenerationOptions _options;
+    private readonly IProgress<int>? _prefill;
 
-    internal Generation(GriffinSession session, ReadOnlyMemory<int> prompt, GenerationOptions options)
+    internal Generation(GriffinSession session, ReadOnlyMemory<int> prompt, GenerationOptions options, IProgress<int>? prefill)
     {
         _session = session;
         _prompt = prompt;
         _options = options;
+        _prefill = prefill;
     }
 
     /// <summary>Why it ended; null while it goes on, and where the enumeration was left early.</summary>
@@ -71,9 +75,11 @@ public sealed class Generation : IAsyncEnumerable<int>
             ReadOnlyMemory<int> piece = _prompt[done..Math.Min(_prompt.Length - 1, done + _session.ChunkTokens)];
             await Task.Run(() => _session.Forward(state, piece.Span, [], LogitsSelection.None, []), CancellationToken.None);
             done += piece.Length;
+            if (done < _prompt.Length - 1) _prefill?.Report(done);
         }
 
         decoder.Feed(0, _prompt.Span[^1]);
+        _prefill?.Report(_prompt.Length);
         PrefillTime = Stopwatch.GetElapsedTime(start);
 
         while (StepCount < _options.MaxTokens)

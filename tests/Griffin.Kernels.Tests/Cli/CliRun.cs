@@ -26,10 +26,20 @@ internal sealed record CliRun(int ExitCode, string Output, string Error)
     }
 
     /// <summary>Runs a command line whose output goes to a writer of the caller's.</summary>
-    public static CliRun Of(string[] args, StringWriter output, CancellationToken cancellationToken)
+    public static CliRun Of(string[] args, StringWriter output, CancellationToken cancellationToken) => Of(args, output, interactive: false, cancellationToken);
+
+    /// <summary>Runs a command line as one whose error stream somebody watches.</summary>
+    public static CliRun Watched(params string[] args)
+    {
+        Environment.SetEnvironmentVariable("TERM", "xterm"); // bars need a terminal that can move its cursor
+        using StringWriter output = new() { NewLine = "\n" };
+        return Of(args, output, interactive: true, CancellationToken.None);
+    }
+
+    private static CliRun Of(string[] args, StringWriter output, bool interactive, CancellationToken cancellationToken)
     {
         using StringWriter error = new() { NewLine = "\n" };
-        using CliStreams streams = new(output, error, interactive: false);
+        using CliStreams streams = new(output, error, interactive);
         int exitCode = GriffinCommand.RunAsync(args, streams, cancellationToken).GetAwaiter().GetResult();
         return new CliRun(exitCode, output.ToString(), error.ToString());
     }

@@ -148,6 +148,28 @@ internal sealed class VerbTests
         Assert.That(plain.Output, Is.EqualTo($"5,6,{ids}").Or.EqualTo("5,6"));
     }
 
+    /// <summary>Where somebody watches, reading a prompt of several chunks shows a bar on the error stream; the results are the same.</summary>
+    [TestCase(false)]
+    [TestCase(true)]
+    public void A_long_prompt_shows_its_progress_to_who_watches(bool json)
+    {
+        string[] Args(int length) =>
+        [
+            "generate", "--model", Model, "--prompt", new string('a', length), "--max-tokens", "2", "--device", CliRun.Device, .. json ? ["--json"] : Array.Empty<string>(),
+        ];
+        const string stage = "reading the prompt";
+        CliRun watched = CliRun.Watched(Args(1600)), unwatched = CliRun.Of(Args(1600)), brief = CliRun.Watched(Args(16));
+        Assert.That((watched.ExitCode, unwatched.ExitCode, brief.ExitCode), Is.EqualTo((0, 0, 0)), watched.Error + unwatched.Error + brief.Error);
+        Assert.Multiple(() =>
+        {
+            Assert.That(watched.Error, Does.Contain(stage));
+            Assert.That(unwatched.ErrorLines, Has.Length.EqualTo(1).And.All.StartsWith("device: "));
+            Assert.That(brief.Error, Does.Not.Contain(stage), "a prompt of one chunk");
+            if (json) Assert.That(watched.Json.GetProperty("tokens").ToString(), Is.EqualTo(unwatched.Json.GetProperty("tokens").ToString()));
+            else Assert.That(watched.Output, Is.EqualTo(unwatched.Output).And.StartsWith(new string('a', 1600)));
+        });
+    }
+
     [Test]
     public void An_interrupted_generation_keeps_the_text_so_far()
     {

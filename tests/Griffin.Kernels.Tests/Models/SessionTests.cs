@@ -119,6 +119,22 @@ public sealed class SessionTests
         Assert.That(session.States.FreeSlots, Is.EqualTo(1));
     }
 
+    /// <summary>Seventeen tokens in pieces of 8: sixteen are read in two pieces, the last one with the first step.</summary>
+    [TestCase(17, new[] { 8, 17 })]
+    [TestCase(18, new[] { 8, 16, 18 })]
+    [TestCase(3, new[] { 3 })]
+    [TestCase(1, new[] { 1 })]
+    public void The_prompt_tells_how_much_of_it_has_been_read(int length, int[] expected)
+    {
+        using var model = GriffinModel.Load(TestDevices.Plain, folder);
+        using var session = model.CreateSession(new SessionOptions { ChunkTokens = 8 });
+        var reports = new Reports();
+        var generation = new Generator(session).Start(Enumerable.Repeat(5, length).ToArray(), new GenerationOptions { MaxTokens = 2 }, reports);
+        Assert.That(reports.Seen, Is.Empty, "nothing runs before it is enumerated");
+        Assert.That(generation.ToBlockingEnumerable().Count(), Is.EqualTo(2));
+        Assert.That(reports.Seen, Is.EqualTo(expected));
+    }
+
     [Test]
     public void A_generation_can_be_enumerated_again()
     {
@@ -145,5 +161,12 @@ public sealed class SessionTests
         var saved = state.Save();
         Assert.That(() => target.Restore(saved), Throws.ArgumentException.With.Message.Contains("another shape"));
         Assert.That(() => state.Restore(saved.AsSpan(..^1)), Throws.ArgumentException.With.Message.Contains("truncated"));
+    }
+
+    private sealed class Reports : IProgress<int>
+    {
+        public List<int> Seen { get; } = [];
+
+        public void Report(int value) => Seen.Add(value);
     }
 }
