@@ -11,6 +11,7 @@
 // Launch       conv1d: grid (ceil(tokens / STEPS) · ceil(width / (blockDim·VEC))); conv1d_update: grid (rows · the same column
 //              blocks); columns fastest, block (any size up to 256). A thread owns VEC channels of STEPS tokens.
 //              VEC > 1 needs width, strides and addresses in multiples of VEC elements. TAPS 0: any number of taps, at run time.
+//              A call on fresh slots alone needs no state: its base may be null.
 // Aliasing     none.
 // Determinism  taps are added newest first whatever the chunking: equal bits under any split of a sequence.
 // Error        half an ulp of T plus taps · 2^-23 of |bias| + Σ |weight·z|.
@@ -52,21 +53,7 @@ __global__ void __launch_bounds__(256) conv1d(Conv1DParams p) {
 
     constexpr int KEPT = TAPS > 0 ? TAPS : 1;   // inputs kept in registers, newest first; without TAPS only the current one
     f32 w[KEPT][VEC];                           // [k]: the tap that looks k tokens back
-    if constexpr (TAPS > 0) {
-        f32 flat[VEC * TAPS];
-        #pragma unroll
-        for (int part = 0; part < TAPS; ++part) {
-            f32 piece[VEC];
-            load_floats<VEC>(weight + part * VEC, piece);
-            #pragma unroll
-            for (int i = 0; i < VEC; ++i) flat[part * VEC + i] = piece[i];
-        }
-        #pragma unroll
-        for (int k = 0; k < TAPS; ++k) {
-            #pragma unroll
-            for (int i = 0; i < VEC; ++i) w[k][i] = flat[i * TAPS + TAPS - 1 - k];
-        }
-    }
+    if constexpr (TAPS > 0) load_taps<T, VEC, TAPS>(weight, w);
 
     f32 z[KEPT][VEC] = {};
     f32 ahead[AHEAD][VEC];

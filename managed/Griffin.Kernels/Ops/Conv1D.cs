@@ -60,12 +60,13 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="weight">[width, taps], adjacent rows; the last tap multiplies the current token.</param>
     /// <param name="bias">[width].</param>
     /// <param name="y">[N, width].</param>
-    /// <param name="state">The layer's states.</param>
+    /// <param name="state">The layer's states; default for none, where every slot of the call is fresh.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or y overlaps x.</exception>
     public void Run(GpuStream stream, in PackedRows rows, in TensorView x, in TensorView inputBias, in TensorView weight, in TensorView bias, in TensorView y, in LayerState state)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        CheckInput(rows, x, inputBias, state, _forward.Plan.Vector);
+        CheckInput(rows, x, inputBias, _forward.Plan.Vector);
+        if (state != default) Check.State(state, StateBytes);
         Check.AdjacentRows(weight, Type, Width, Taps);
         Check.Vector(bias, Type, Width);
         Check.Matrix(y, Type, rows.Tokens, Width);
@@ -92,7 +93,8 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
     public void UpdateState(GpuStream stream, in PackedRows rows, in TensorView x, in TensorView inputBias, in LayerState state)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        CheckInput(rows, x, inputBias, state, _update.Plan.Vector);
+        CheckInput(rows, x, inputBias, _update.Plan.Vector);
+        Check.State(state, StateBytes);
         if (rows.Tokens == 0) return;
         _update.Launch(stream, _update.Plan.BlocksFor(rows.Rows, Width), Parameters(rows, x, inputBias, state));
     }
@@ -116,11 +118,10 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
         return y;
     }
 
-    private void CheckInput(in PackedRows rows, in TensorView x, in TensorView inputBias, in LayerState state, int vector)
+    private void CheckInput(in PackedRows rows, in TensorView x, in TensorView inputBias, int vector)
     {
         Check.Matrix(x, Type, rows.Tokens, Width);
         Check.OptionalVector(inputBias, Type, Width);
-        Check.State(state, StateBytes);
         Check.Aligned(x, vector);
         Check.Aligned(inputBias, vector);
     }

@@ -86,9 +86,9 @@ internal static class RowParts
     /// <summary>Parts of so many rows.</summary>
     public static int Count(int rows, int least) => rows == 0 ? 0 : Tiling.Count(rows, RowsOf(rows, least));
 
-    /// <summary>The parts in a workspace, <paramref name="width"/> sums each.</summary>
-    public static TensorView View(in TensorView workspace, int rows, int least, long width) =>
-        TensorView.Of(workspace.Owner, (long)(workspace.Address - workspace.Owner.Address), ElementType.Float32, Count(rows, least), width);
+    /// <summary>The parts in a workspace, <paramref name="width"/> sums each, behind the first <paramref name="after"/> of its elements.</summary>
+    public static TensorView View(in TensorView workspace, int rows, int least, long width, long after = 0) =>
+        TensorView.Of(workspace.Owner, (long)(workspace.Address - workspace.Owner.Address) + (after * sizeof(float)), ElementType.Float32, Count(rows, least), width);
 }
 
 /// <summary>Mirror of PartialSumsParams in partial_sums.cu.</summary>

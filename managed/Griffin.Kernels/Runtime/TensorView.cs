@@ -84,6 +84,14 @@ public readonly struct TensorView : IEquatable<TensorView>
         return new(Owner, Address + (ulong)(start * Type.SizeOf()), Type, Rows, count, RowStride);
     }
 
+    /// <summary>All elements as one row.</summary>
+    /// <exception cref="InvalidOperationException">There are gaps between the rows.</exception>
+    public TensorView AsVector()
+    {
+        if (Rows > 1 && RowStride != Columns) throw new InvalidOperationException($"{this} has gaps between its rows.");
+        return new(Owner, Address, Type, 1, Length, Length);
+    }
+
     /// <summary>Compares place and shape.</summary>
     public bool Equals(TensorView other) =>
         ReferenceEquals(_owner, other._owner) && Address == other.Address && Type == other.Type && Rows == other.Rows && Columns == other.Columns && RowStride == other.RowStride;

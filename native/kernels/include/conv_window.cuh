@@ -15,6 +15,24 @@ GK_DEVICE void conv_input(const T* x, const T* input_bias, f32 (&z)[VEC]) {
     for (int i = 0; i < VEC; ++i) z[i] = round_to<T>(z[i] + b[i]);
 }
 
+// The taps of VEC channels from weight [width, TAPS], w[k]: the one that looks k tokens back.
+template <typename T, int VEC, int TAPS>
+GK_DEVICE void load_taps(const T* weight, f32 (&w)[TAPS][VEC]) {
+    f32 flat[VEC * TAPS];
+    #pragma unroll
+    for (int part = 0; part < TAPS; ++part) {
+        f32 piece[VEC];
+        load_floats<VEC>(weight + part * VEC, piece);
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i) flat[part * VEC + i] = piece[i];
+    }
+    #pragma unroll
+    for (int k = 0; k < TAPS; ++k) {
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i) w[k][i] = flat[i * TAPS + TAPS - 1 - k];
+    }
+}
+
 // z at VEC channels from the state: `back` tokens before the first token of the call, back in 1 … taps-1.
 template <typename T, int VEC>
 GK_DEVICE void conv_history(const u8* state, i32 taps, i32 back, i32 width, i32 c, f32 (&z)[VEC]) {

@@ -54,6 +54,29 @@ internal sealed class Conv1DTests
         }
     }
 
+    [Test]
+    public void FreshRowsNeedNoState([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 24, taps = 4;
+        using var test = new OpTest(TestDevices.Checked);
+        var mixed = SequenceCase.Mixed(17);
+        var call = mixed with { Seen = new int[mixed.Slots] };
+        var random = new CounterRandom(8);
+        var rows = call.Upload(test);
+        var x = test.Matrix(OpTest.Normals(random, type, call.Tokens * width), call.Tokens, width, type);
+        var (weight, bias) = (test.Matrix(OpTest.Normals(random, type, width * taps), width, taps, type), test.Vector(OpTest.Normals(random, type, width), type));
+        foreach (var variant in OpTest.VariantsOf<Conv1D>(OpTest.Dimensions(width, taps), type))
+        {
+            var op = new Conv1D(test.Device, type, width, taps, variant);
+            var state = new StateMemory(test, call.Slots, (int)op.StateBytes);
+            var (with, without) = (test.Output(call.Tokens, width, type), test.Output(call.Tokens, width, type));
+            op.Run(test.Stream, rows, x, TensorView.Empty, weight, bias, with, state.State);
+            op.Run(test.Stream, rows, x, TensorView.Empty, weight, bias, without, default);
+            Close.Finite(test.Read(without), variant);
+            Close.Exact(test.Read(without), test.Read(with), variant);
+        }
+    }
+
     [TestCase(new[] { 0, 1, 2, 3, 4 }, new[] { 4.5, 39.5, 11.5, 29.5, 20.5, -20.5, 30.5, 59.5, 40.5, 79.5 })]
     [TestCase(new[] { 0, 1, 0, 1, 2 }, new[] { 4.5, 39.5, 11.5, 29.5, 12.5, -40.5, 25.5, 49.5, 38.5, 79.5 })]
     public void SpecVector(int[] positions, double[] expected)
@@ -83,7 +106,7 @@ internal sealed class Conv1DTests
             Assert.That(() => Run(test.Output(2, 8, type), weight, test.Output(3, 8, type), state), Throws.ArgumentException.With.Message.Contains("x has 2 rows"));
             Assert.That(() => Run(x, test.Output(8, 4, type, 1), test.Output(3, 8, type), state), Throws.ArgumentException.With.Message.Contains("adjacent"));
             Assert.That(() => Run(x, weight, x, state), Throws.ArgumentException.With.Message.Contains("overlap"));
-            Assert.That(() => Run(x, weight, test.Output(3, 8, type), default), Throws.ArgumentException.With.Message.Contains("memory"));
+            Assert.That(() => op.UpdateState(test.Stream, rows, x, TensorView.Empty, default), Throws.ArgumentException.With.Message.Contains("memory"));
             Assert.That(() => Run(x, weight, test.Output(3, 8, type), state with { SlotStride = 80 }), Throws.ArgumentException.With.Message.Contains("96"));
             Assert.That(() => Run(x, weight, test.Output(3, 8, type), state with { Address = state.Address + 4 }), Throws.ArgumentException.With.Message.Contains("16"));
         });

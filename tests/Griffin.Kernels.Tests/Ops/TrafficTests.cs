@@ -168,6 +168,30 @@ internal sealed class TrafficTests
     }
 
     [Test]
+    public void Conv1DBackward([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        const int taps = 4, tokens = 256;
+        foreach (var variant in OpTest.VariantsOf<Conv1DBackward>(OpTest.Dimensions(width, taps), type))
+        {
+            using var test = new OpTest(_device);
+            var rows = new SequenceCase([new(0, SequenceCase.From(0, tokens))], [0]).Upload(test);
+            TensorView Zeros() => test.Matrix(new float[tokens * width], tokens, width, type);
+            var (x, dy, dx, weight) = (Zeros(), Zeros(), Zeros(), test.Matrix(new float[width * taps], width, taps, type));
+            var (dweight, dbias) = (test.Matrix(new float[width * taps], width, taps, ElementType.Float32), test.Vector(new float[width], ElementType.Float32));
+            var op = new Conv1DBackward(_device, type, width, taps, variant);
+            var workspace = test.Workspace(op.WorkspaceBytes(tokens));
+            var launches = CountAll(test, () => op.Run(test.Stream, rows, x, TensorView.Empty, weight, dy, dx, dweight, dbias, workspace));
+            Assert.That(launches, Has.Count.EqualTo(3), variant);
+            AssertStreamed(launches[0], x, read: true, variant, variant == "general" ? taps : 1);
+            AssertStreamed(launches[0], dy, read: true, variant, variant == "general" ? (2 * taps) + 1 : 1);
+            AssertStreamed(launches[0], dx, read: false, variant);
+            AssertShared(launches[0], weight, variant == "general" ? tokens : tokens / 64, variant);
+            Assert.That(launches[0][workspace.Owner].BytesWritten, Is.EqualTo(workspace.Length), variant);
+            Assert.That(launches[1][workspace.Owner].BytesRead + launches[2][workspace.Owner].BytesRead, Is.EqualTo(workspace.Length), variant);
+        }
+    }
+
+    [Test]
     public void RgLru([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(256, 263)] int width)
     {
         const int tokens = 300;

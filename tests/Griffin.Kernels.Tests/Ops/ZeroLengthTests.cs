@@ -30,6 +30,12 @@ internal sealed class ZeroLengthTests
             op.Run(c.Stream, c.Rows, x, TensorView.Empty, c.Weight(Width, 4), c.Weight(1, Width), c.Matrix(Width), state);
             op.UpdateState(c.Stream, c.Rows, x, TensorView.Empty, state);
         },
+        [typeof(Conv1DBackward)] = c =>
+        {
+            var op = new Conv1DBackward(c.Device, Type, Width, 4);
+            op.Run(c.Stream, c.Rows, c.Matrix(Width), TensorView.Empty, c.Weight(Width, 4), c.Matrix(Width), c.Matrix(Width), c.Weight(Width, 4), c.Weight(1, Width),
+                c.Test.Workspace(op.WorkspaceBytes(c.Count)));
+        },
         [typeof(Conv1DStep)] = c => new Conv1DStep(c.Device, Type, Width, 4)
             .Run(c.Stream, c.Rows, c.Matrix(Width), TensorView.Empty, c.Weight(Width, 4), c.Weight(1, Width), c.Matrix(Width), c.State(3 * Width)),
         [typeof(CrossEntropy)] = c => new CrossEntropy(c.Device, Type, Width)

@@ -40,6 +40,8 @@ public sealed class ViewTests
             Assert.Throws<OverflowException>(() => buffer.View(long.MaxValue, 2));
             Assert.Throws<ArgumentOutOfRangeException>(() => buffer.View(10, 10).RowRange(5, 6));
             Assert.Throws<ArgumentOutOfRangeException>(() => buffer.View(10, 10).ColumnRange(-1, 2));
+            Assert.That(buffer.View(4, 5).AsVector().ToString(), Does.Contain("[1, 20] stride 20"));
+            Assert.Throws<InvalidOperationException>(() => buffer.View(4, 5, 6).AsVector());
             Assert.Throws<InvalidOperationException>(() => _ = TensorView.Empty.Owner);
         });
     }
