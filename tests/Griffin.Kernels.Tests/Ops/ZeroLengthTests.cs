@@ -94,6 +94,11 @@ internal sealed class ZeroLengthTests
             .Run(c.Stream, c.Matrix(Width), c.Integers(0), c.Integers(0), c.State((int)Sampler.StateBytes(Width) / sizeof(float)), c.Integers(0)),
         [typeof(SoftCap)] = c => new SoftCap(c.Device, Width).Run(c.Stream, c.Matrix(Width), 30),
         [typeof(WindowAttention)] = c => new WindowAttention(c.Device, Type, 2, HeadDim).Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots, RingSlots, c.Matrix(2 * HeadDim)),
+        [typeof(WindowAttentionBackward)] = c =>
+        {
+            var op = new WindowAttentionBackward(c.Device, Type, 2, HeadDim);
+            op.Run(c.Stream, c.Rows, c.Matrix(QkvWidth), RingSlots, c.Matrix(2 * HeadDim), c.Matrix(2 * HeadDim), c.Matrix(2), c.Matrix(QkvWidth), c.Test.Workspace(op.WorkspaceBytes(c.Count)));
+        },
     };
 
     private static IEnumerable<Type> Ops =>
