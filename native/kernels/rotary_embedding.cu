@@ -3,6 +3,7 @@
 //   for j < half = rotated/2, with theta = 2pi * frac(pos * phase[j] / 2^64):
 //       x[j]        <- round(x[j] cos theta - x[j + half] sin theta)
 //       x[j + half] <- round(x[j + half] cos theta + x[j] sin theta)
+//   direction -1 turns by -theta instead: what undoes the rotation, and carries gradients back through it.
 //   channels from 2*half on, and the v head, are left as they are; so is a padding row (pos -1).
 //
 // Shapes   qkv [tokens, (heads + 2) * head_dim], row stride qkv_stride: heads of q, then the one k head, then v; pos i32[tokens]; phase u64[half]
@@ -24,6 +25,7 @@ struct RotaryEmbeddingParams {
     i32 heads;
     i32 head_dim;
     i32 half;
+    f32 direction;
 };
 
 template <typename T, int VEC>
@@ -38,7 +40,10 @@ __global__ void __launch_bounds__(256) rotary_embedding(RotaryEmbeddingParams p)
 
     Rotation rotation[VEC];
     #pragma unroll
-    for (int i = 0; i < VEC; ++i) rotation[i] = rotation_at(p.phase[j + i], position);
+    for (int i = 0; i < VEC; ++i) {
+        rotation[i] = rotation_at(p.phase[j + i], position);
+        rotation[i].sine *= p.direction;
+    }
 
     T* low = static_cast<T*>(p.qkv) + t * p.qkv_stride + j;
     for (i32 head = 0; head <= p.heads; ++head, low += p.head_dim) {

@@ -39,10 +39,24 @@ internal static class Check
     /// <returns>Its length.</returns>
     public static int VectorLength(in TensorView view, ElementType type, [CallerArgumentExpression(nameof(view))] string name = "")
     {
+        long length = FlatLength(view, type, name);
+        if (length > int.MaxValue) throw new ArgumentException($"{name} has {length} elements; one call takes {int.MaxValue} at most.", name);
+        return (int)length;
+    }
+
+    /// <summary>One row of a type and a length that may be past 2³¹: a flat arena.</summary>
+    /// <returns>Its length.</returns>
+    public static long FlatLength(in TensorView view, ElementType type, [CallerArgumentExpression(nameof(view))] string name = "")
+    {
         OfType(view, type, name);
         if (view.Rows != 1) throw new ArgumentException($"{name} has {view.Rows} rows where a vector is needed.", name);
-        if (view.Columns > int.MaxValue) throw new ArgumentException($"{name} has {view.Columns} elements; one call takes {int.MaxValue} at most.", name);
-        return (int)view.Columns;
+        return view.Columns;
+    }
+
+    /// <summary>One row of a type and a length that may be past 2³¹.</summary>
+    public static void Flat(in TensorView view, ElementType type, long length, [CallerArgumentExpression(nameof(view))] string name = "")
+    {
+        if (FlatLength(view, type, name) != length) throw new ArgumentException($"{name} has {view.Columns} elements where {length} are needed.", name);
     }
 
     /// <summary>A matrix of a type and shape whose rows lie one after another without a gap.</summary>

@@ -36,8 +36,9 @@ public sealed class RotaryEmbedding : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="qkv">[N, (heads + 2) · headDim]: q heads, k, v; q and k change in place.</param>
     /// <param name="positions">Int32 [N]; -1 leaves a row alone.</param>
     /// <param name="phases">UInt64 [rotated/2], of <see cref="RotaryPhases.Compute"/>.</param>
+    /// <param name="inverse">Whether to turn by the opposite angles: what undoes the rotation, and is its backward pass.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong.</exception>
-    public void Run(GpuStream stream, in TensorView qkv, in TensorView positions, in TensorView phases)
+    public void Run(GpuStream stream, in TensorView qkv, in TensorView positions, in TensorView phases, bool inverse = false)
     {
         ArgumentNullException.ThrowIfNull(stream);
         int tokens = Check.Matrix(qkv, Type, _shape.QkvWidth);
@@ -55,6 +56,7 @@ public sealed class RotaryEmbedding : KernelOp, IKernelCatalogue, ISelfTested
             Heads = _shape.Heads,
             HeadDim = _shape.HeadDim,
             Half = _shape.Half,
+            Direction = inverse ? -1 : 1,
         };
         long items = (long)tokens * (_shape.Half / _kernel.Plan.Vector);
         _kernel.Launch(stream, (items + Threads - 1) / Threads, parameters);
@@ -110,4 +112,5 @@ internal struct RotaryEmbeddingParams
     public int Heads;
     public int HeadDim;
     public int Half;
+    public float Direction;
 }

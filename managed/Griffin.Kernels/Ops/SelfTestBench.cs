@@ -62,7 +62,10 @@ internal sealed class SelfTestBench : IDisposable
     public TensorView Input(long rows, long columns, float scale = 1, float center = 0) => Fill(Type, rows, columns, scale, center);
 
     /// <summary>The same in float32.</summary>
-    public TensorView Float32Input(long rows, long columns, float scale) => Fill(ElementType.Float32, rows, columns, scale, 0);
+    public TensorView Float32Input(long rows, long columns, float scale, float center = 0) => Fill(ElementType.Float32, rows, columns, scale, center);
+
+    /// <summary>A vector of float32 numbers.</summary>
+    public TensorView Float32Values(params ReadOnlySpan<float> values) => Upload(values, ElementType.Float32, 1, values.Length);
 
     /// <summary>A vector of integers.</summary>
     public TensorView Integers(params ReadOnlySpan<int> values) => Upload(values, ElementType.Int32, 1, values.Length);

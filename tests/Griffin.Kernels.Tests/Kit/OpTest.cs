@@ -55,6 +55,14 @@ internal sealed class OpTest : IDisposable
         return TensorView.Of(buffer.Memory, 0, ElementType.Int32, 1, values.Length);
     }
 
+    /// <summary>A vector of bytes on the device.</summary>
+    public TensorView Bytes(params ReadOnlySpan<byte> values)
+    {
+        var memory = Allocate(Math.Max(1, values.Length));
+        Stream.CopyToDevice(values, memory);
+        return TensorView.Of(memory, 0, ElementType.UInt8, 1, values.Length);
+    }
+
     /// <summary>Uninitialised workspace; empty for no bytes.</summary>
     public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : TensorView.Of(Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
 

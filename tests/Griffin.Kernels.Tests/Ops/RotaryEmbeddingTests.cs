@@ -34,6 +34,28 @@ internal sealed class RotaryEmbeddingTests
     }
 
     [Test]
+    public void InverseTurnsTheOtherWay([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(4, 32)] int rotated)
+    {
+        using var test = new OpTest(TestDevices.Checked);
+        var shape = (Heads: 3, HeadDim: 64, Rotated: rotated);
+        var width = (shape.Heads + 2) * shape.HeadDim;
+        foreach (var variant in Variants(type, shape))
+        {
+            var (input, output) = Run(test, type, shape, variant, inverse: true);
+            for (var t = 0; t < positions.Length; t++)
+            {
+                var row = input.AsSpan(t * width, width);
+                var expected = RotaryReference.Rotate(row, shape.Heads, shape.HeadDim, shape.Rotated, positions[t], inverse: true);
+                var magnitude = row.ToArray().Max(Math.Abs);
+                OpTest.Compare(type, output.AsSpan(t * width, width), expected, _ => magnitude * (OpTest.Units(10) + (Math.Max(0, positions[t]) * Math.ScaleB(1, -51))), $"{variant}, position {positions[t]}");
+                Close.Exact(output.AsSpan((t * width) + ((shape.Heads + 1) * shape.HeadDim), shape.HeadDim), row[^shape.HeadDim..], "v");
+                if (positions[t] <= 0)
+                    Close.Exact(output.AsSpan(t * width, width), row, "position 0 or padding");
+            }
+        }
+    }
+
+    [Test]
     public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {
         foreach (var variant in Variants(type, (3, 64, 32)))
@@ -84,13 +106,13 @@ internal sealed class RotaryEmbeddingTests
     private static string[] Variants(ElementType type, (int Heads, int HeadDim, int Rotated) shape) =>
         shape.HeadDim % (16 / type.SizeOf()) == 0 && shape.Rotated / 2 % (16 / type.SizeOf()) == 0 ? ["general", "vector"] : ["general"];
 
-    private static (float[] Input, float[] Output) Run(OpTest test, ElementType type, (int Heads, int HeadDim, int Rotated) shape, string variant)
+    private static (float[] Input, float[] Output) Run(OpTest test, ElementType type, (int Heads, int HeadDim, int Rotated) shape, string variant, bool inverse = false)
     {
         var width = (shape.Heads + 2) * shape.HeadDim;
         var input = OpTest.Normals(new CounterRandom(5), type, positions.Length * width);
         var qkv = test.Matrix(input, positions.Length, width, type, gap: 16);
         using var phases = test.Device.Upload<ulong>(shape.Rotated == 0 ? [0UL] : RotaryPhases.Compute(shape.Rotated, 10_000));
-        new RotaryEmbedding(test.Device, type, shape.Heads, shape.HeadDim, shape.Rotated, variant).Run(test.Stream, qkv, test.Integers(positions), phases.View(1, shape.Rotated / 2));
+        new RotaryEmbedding(test.Device, type, shape.Heads, shape.HeadDim, shape.Rotated, variant).Run(test.Stream, qkv, test.Integers(positions), phases.View(1, shape.Rotated / 2), inverse);
         return (input, test.Read(qkv));
     }
 }

@@ -269,6 +269,64 @@ internal sealed class TrafficTests
         Assert.That((counted.BytesRead, counted.BytesWritten), Is.EqualTo((bytes, bytes)), $"{launch.Kernel} ({variant}): bytes of the state");
     }
 
+    [Test]
+    public void EmbeddingBackward([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<EmbeddingBackward>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (dx, dtable) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[Rows / 2 * width], Rows / 2, width, ElementType.Float32));
+            int[] tokens = [.. Enumerable.Range(0, Rows).Select(row => row % (Rows / 2))], order = new int[Rows];
+            Griffin.Kernels.Ops.EmbeddingBackward.Sort(tokens, order);
+            var (deviceTokens, deviceOrder) = (test.Integers(tokens), test.Integers(order));
+            var op = new EmbeddingBackward(_device, type, width, variant);
+            var launch = Count(test, () => op.Run(test.Stream, deviceTokens, deviceOrder, dx, 1, dtable));
+            AssertStreamed(launch, dx, read: true, variant);
+            AssertStreamed(launch, dtable, read: true, variant);
+            AssertStreamed(launch, dtable, read: false, variant);
+        }
+    }
+
+    [Test]
+    public void GradientNorm()
+    {
+        foreach (var variant in OpTest.VariantsOf<GradientNorm>(OpTest.Dimensions(1), ElementType.Float32))
+        {
+            using var test = new OpTest(_device);
+            const int count = 16 * 8192;
+            var (gradients, result) = (test.Vector(new float[count], ElementType.Float32), test.Output(1, 1, ElementType.Float32));
+            var workspace = test.Workspace(Griffin.Kernels.Ops.GradientNorm.WorkspaceBytes(count));
+            var op = new GradientNorm(_device, variant);
+            var launches = CountAll(test, () => op.Run(test.Stream, gradients, result, workspace));
+            AssertStreamed(launches[0], gradients, read: true, variant);
+            AssertPartials(launches, workspace, 16, variant);
+            Assert.That(workspace.Length, Is.LessThanOrEqualTo(count * sizeof(float) / 16));
+        }
+    }
+
+    [Test]
+    public void AdamW([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        // Single threads with long stretches make requests of 16 bytes: the law is about warps.
+        foreach (var variant in OpTest.VariantsOf<AdamW>(OpTest.Dimensions(1), type).Where(name => name != "long"))
+        {
+            using var test = new OpTest(_device);
+            const int count = 16 * 8192;
+            TensorView Zeros() => test.Vector(new float[count], ElementType.Float32);
+            var (weights, master, gradient, first, second) = (test.Output(1, count, type), Zeros(), Zeros(), Zeros(), Zeros());
+            var (flags, norm, settings) = (test.Bytes(new byte[count / 64]), test.Vector([1], ElementType.Float32), test.Vector([1, 0, 0, 1, 0, 0, 1, 1], ElementType.Float32));
+            var op = new AdamW(_device, type, variant);
+            var launch = Count(test, () => op.Run(test.Stream, weights, master, gradient, first, second, flags, norm, settings));
+            AssertStreamed(launch, weights, read: false, variant);
+            AssertStreamed(launch, gradient, read: true, variant);
+            foreach (var updated in new[] { master, first, second })
+            {
+                AssertStreamed(launch, updated, read: true, variant);
+                AssertStreamed(launch, updated, read: false, variant);
+            }
+        }
+    }
+
     // The parts of a reduction over rows fill the workspace, written by the first launch and read once by the last.
     private static void AssertPartials(IReadOnlyList<LaunchCounters> launches, TensorView workspace, int parts, string variant)
     {

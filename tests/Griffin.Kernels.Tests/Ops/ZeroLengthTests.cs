@@ -16,6 +16,8 @@ internal sealed class ZeroLengthTests
     // Each runs its op on so many rows of one token. Every op must be here.
     private static readonly Dictionary<Type, Action<Call>> calls = new()
     {
+        [typeof(AdamW)] = c => new AdamW(c.Device, Type)
+            .Run(c.Stream, c.Flat(64), c.Flat(64), c.Flat(64), c.Flat(64), c.Flat(64), c.Test.Bytes(new byte[c.Count]), c.Weight(1, 1), c.Weight(1, 8)),
         [typeof(AdvanceRows)] = c => new AdvanceRows(c.Device, step: true).Run(c.Stream, c.Rows, c.Test.Integers(0), c.Integers(0)),
         [typeof(BlockDiagonalGates)] = c => new BlockDiagonalGates(c.Device, Type, Width, 2)
             .Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(2 * Width)),
@@ -46,9 +48,11 @@ internal sealed class ZeroLengthTests
             op.Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots, RingSlots, c.Matrix(2 * HeadDim), c.Test.Workspace(op.WorkspaceBytes(c.Count, RingSlots)));
         },
         [typeof(Embedding)] = c => new Embedding(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width)),
+        [typeof(EmbeddingBackward)] = c => new EmbeddingBackward(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Integers(0), c.Matrix(Width), 1, c.Weight(2, Width)),
         [typeof(GeluMultiply)] = c => new GeluMultiply(c.Device, Type, Width).Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
         [typeof(GeluMultiplyBackward)] = c => new GeluMultiplyBackward(c.Device, Type, Width)
             .Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width), c.Matrix(2 * Width)),
+        [typeof(GradientNorm)] = c => new GradientNorm(c.Device).Run(c.Stream, c.Flat(64), c.Weight(1, 1), c.Test.Workspace(GradientNorm.WorkspaceBytes(64L * c.Count))),
         [typeof(MatMul)] = c =>
         {
             foreach (var useBlas in new[] { true, false })
@@ -136,6 +140,8 @@ internal sealed class ZeroLengthTests
         public PackedRows Rows { get; } = new SequenceCase([.. Enumerable.Range(0, count).Select(row => new SequenceRow(row, 0))], [0]).Upload(test);
 
         public TensorView Matrix(int columns) => Zeros(count, columns);
+
+        public TensorView Flat(int elements) => Zeros(1, count * elements);
 
         public TensorView Weight(int rows, int columns) => Zeros(rows, columns);
 

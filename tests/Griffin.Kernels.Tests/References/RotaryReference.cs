@@ -10,14 +10,14 @@ internal static class RotaryReference
     // 2π to 60 digits after the point.
     private static readonly BigInteger twoPi = BigInteger.Parse("6283185307179586476925286766559005768394338798750211641949889", System.Globalization.CultureInfo.InvariantCulture);
 
-    /// <summary>Rotates the q heads and the k head; v stays.</summary>
-    public static double[] Rotate(ReadOnlySpan<float> qkv, int heads, int headDim, int rotated, int position, double baseFrequency = 10_000)
+    /// <summary>Rotates the q heads and the k head, or turns them back; v stays.</summary>
+    public static double[] Rotate(ReadOnlySpan<float> qkv, int heads, int headDim, int rotated, int position, double baseFrequency = 10_000, bool inverse = false)
     {
         var result = new double[qkv.Length];
         for (var i = 0; i < result.Length; i++)
             result[i] = qkv[i];
         for (var head = 0; head <= heads && position >= 0; head++)
-            ReferenceMath.Rotate(result.AsSpan(head * headDim, headDim), rotated, position, baseFrequency);
+            ReferenceMath.Rotate(result.AsSpan(head * headDim, headDim), rotated, inverse ? -position : position, baseFrequency);
         return result;
     }
 
