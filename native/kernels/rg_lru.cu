@@ -24,7 +24,7 @@
 // Traffic      5·tokens·width·sizeof(T) (6 with hidden) and the state once in and once out; chunked: 3·tokens·width·sizeof(T) more, and the
 //              workspace 16·width bytes per chunk three times. pos once per thread and token.
 #include "include/lru.cuh"
-#include "include/rows.cuh"
+#include "include/scan_chunks.cuh"
 #include "include/vec.cuh"
 
 struct RgLruParams {
@@ -49,9 +49,6 @@ struct RgLruParams {
 
 // Tokens whose inputs are asked for before the first of them is used.
 constexpr int AHEAD = 4;
-
-// Part of a row: tokens first … last-1.
-struct Span { i32 row; i32 first; i32 last; };
 
 // The channels of one thread.
 template <typename T, int VEC>
@@ -166,33 +163,10 @@ struct Channels {
     GK_DEVICE f32* pair(i64 place) const { return p.workspace + place * 2 * p.width + c; }
 };
 
-// This thread's first channel, or past the width; `unit` is the row or place of its block.
-template <int VEC>
-GK_DEVICE i32 column_of(const RgLruParams& p, i32& unit) {
-    const u32 column_blocks = ceil_div(static_cast<u32>(p.width), blockDim.x * VEC);
-    unit = static_cast<i32>(blockIdx.x / column_blocks);
-    return (blockIdx.x % column_blocks * blockDim.x + threadIdx.x) * VEC;
-}
-
-GK_DEVICE i32 first_place(const RgLruParams& p, i32 row) { return p.rows.row_start[row] / p.chunk + row; }
-
-// The chunk at a place; empty where the place is unused.
-GK_DEVICE Span chunk_at(const RgLruParams& p, i32 place) {
-    i32 low = 0, high = p.rows.rows;   // first_place(low) <= place < first_place(high)
-    while (high - low > 1) {
-        const i32 middle = low + (high - low) / 2;
-        if (first_place(p, middle) <= place) low = middle; else high = middle;
-    }
-    const i64 first = p.rows.row_start[low] + static_cast<i64>(place - first_place(p, low)) * p.chunk;
-    const i32 end = p.rows.row_start[low + 1];
-    if (first >= end) return {low, end, end};
-    return {low, static_cast<i32>(first), static_cast<i32>(min_of<i64>(first + p.chunk, end))};
-}
-
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256, 1) rg_lru(RgLruParams p) {
     i32 row;
-    const i32 c = column_of<VEC>(p, row);
+    const i32 c = column_of<VEC>(p.width, row);
     if (c >= p.width) return;
     const Channels<T, VEC> channels(p, c);
     f32 h[VEC];
@@ -203,9 +177,9 @@ __global__ void __launch_bounds__(256, 1) rg_lru(RgLruParams p) {
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256) rg_lru_summarize(RgLruParams p) {
     i32 place;
-    const i32 c = column_of<VEC>(p, place);
+    const i32 c = column_of<VEC>(p.width, place);
     if (c >= p.width) return;
-    const Span span = chunk_at(p, place);
+    const Span span = chunk_at(p.rows, p.chunk, place);
     if (span.first == span.last) return;
     const Channels<T, VEC> channels(p, c);
     f32 a[VEC], v[VEC];
@@ -217,11 +191,11 @@ __global__ void __launch_bounds__(256) rg_lru_summarize(RgLruParams p) {
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256) rg_lru_carry(RgLruParams p) {
     i32 row;
-    const i32 c = column_of<VEC>(p, row);
+    const i32 c = column_of<VEC>(p.width, row);
     if (c >= p.width) return;
     const Channels<T, VEC> channels(p, c);
     const i32 tokens = p.rows.row_start[row + 1] - p.rows.row_start[row];
-    const i32 first = first_place(p, row);
+    const i32 first = first_place(p.rows, p.chunk, row);
     f32 h[VEC];
     channels.carried(row, h);
     for (i32 place = first; place < first + ceil_div(tokens, p.chunk); ++place) {
@@ -238,9 +212,9 @@ __global__ void __launch_bounds__(256) rg_lru_carry(RgLruParams p) {
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256) rg_lru_chunks(RgLruParams p) {
     i32 place;
-    const i32 c = column_of<VEC>(p, place);
+    const i32 c = column_of<VEC>(p.width, place);
     if (c >= p.width) return;
-    const Span span = chunk_at(p, place);
+    const Span span = chunk_at(p.rows, p.chunk, place);
     if (span.first == span.last) return;
     const Channels<T, VEC> channels(p, c);
     f32 h[VEC];

@@ -67,7 +67,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     public long StateBytes => (long)Width * sizeof(float);
 
     /// <summary>Bytes of workspace that a call of so many tokens and rows may use.</summary>
-    public long WorkspaceBytes(int tokens, int rows) => _chunked is null ? 0 : Places(tokens, rows) * 2 * Width * sizeof(float);
+    public long WorkspaceBytes(int tokens, int rows) => _chunked is null ? 0 : ScanChunks.Places(tokens, rows) * 2 * Width * sizeof(float);
 
     /// <summary>Queues the scan.</summary>
     /// <param name="stream">The stream.</param>
@@ -83,13 +83,13 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     /// and leaves nothing.
     /// </param>
     /// <param name="workspace">At least <see cref="WorkspaceBytes"/>, aligned to 16 bytes; may be empty when that is 0.</param>
-    /// <param name="hidden">[N, width] for round(h_t), which a backward pass needs; may be empty. Shares nothing with the rest.</param>
+    /// <param name="hidden">[N, width] for round(h_t), which <see cref="RgLruBackward"/> needs; may be empty. Shares nothing with the rest.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, views overlap in part, or the workspace is too small.</exception>
     public void Run(GpuStream stream, in PackedRows rows, in TensorView z, in TensorView gates, in TensorView y, in TensorView yBias, in TensorView lambda,
         in TensorView output, in LayerState state, in TensorView workspace, in TensorView hidden = default)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        bool chunked = _sequential is null || (_chunked is not null && PrefersChunks(rows.Tokens, rows.Rows));
+        bool chunked = _sequential is null || (_chunked is not null && ScanChunks.Preferred(Device.Limits, rows.Tokens, rows.Rows, Width));
         RgLruOperands operands = new(z, gates, y, yBias, lambda, output, state);
         int vector = (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector;
         operands.CheckAll(Type, rows.Tokens, Width, vector);
@@ -122,7 +122,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             return;
         }
         Check.Workspace(workspace, WorkspaceBytes(rows.Tokens, rows.Rows));
-        long places = Places(rows.Tokens, rows.Rows);
+        long places = ScanChunks.Places(rows.Tokens, rows.Rows);
         _chunked!.Summarize.Launch(stream, _chunked.Summarize.Plan.BlocksFor(places, Width), parameters);
         _chunked.Carry.Launch(stream, _chunked.Carry.Plan.BlocksFor(rows.Rows, Width), parameters);
         _chunked.Chunks.Launch(stream, _chunked.Chunks.Plan.BlocksFor(places, Width), parameters);
@@ -147,10 +147,6 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
         return output;
     }
 
-    // Four warps of channels for every multiprocessor keep memory busy without chunks; short rows have too little time to cut.
-    private bool PrefersChunks(int tokens, int rows) =>
-        tokens >= 2L * ChunkTokens * rows && (long)rows * Width < 4L * Device.Limits.WarpSize * Device.Limits.MultiprocessorCount;
-
     private void CheckHidden(in TensorView hidden, in RgLruOperands operands, int tokens, int vector)
     {
         Check.Matrix(hidden, Type, tokens, Width);
@@ -161,8 +157,6 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
         Check.Distinct(hidden, operands.Output);
     }
 
-    private static long Places(int tokens, int rows) => (long)(tokens / ChunkTokens) + rows;
-
     private static VariantTable<int> ChunkedTable(string kernel) => new(KernelSource.BuiltIn("rg_lru.cu"),
         new KernelVariant<int>("chunked-vector", q => Plan(q, kernel, q.Vector)) { Fits = q => q.Shape % q.Vector == 0 },
         new KernelVariant<int>("chunked-general", q => Plan(q, kernel, 1)));
@@ -171,6 +165,19 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
         KernelPlan.ByColumns($"{kernel}<{query.T}, {vector}>", query.Shape, vector, MaxThreads);
 
     private sealed record ChunkedKernels(PlannedKernel<RgLruParams> Summarize, PlannedKernel<RgLruParams> Carry, PlannedKernel<RgLruParams> Chunks);
+}
+
+/// <summary>How scans cut time into chunks: scan_chunks.cuh.</summary>
+internal static class ScanChunks
+{
+    /// <summary>Places of the chunks of a call, a few of them unused.</summary>
+    public static long Places(int tokens, int rows) => (long)(tokens / RgLru.ChunkTokens) + rows;
+
+    /// <summary>
+    /// Whether chunks pay: four warps of channels for every multiprocessor keep memory busy without them, and short rows have too little time to cut.
+    /// </summary>
+    public static bool Preferred(DeviceLimits limits, int tokens, int rows, int width) =>
+        tokens >= 2L * RgLru.ChunkTokens * rows && (long)rows * width < 4L * limits.WarpSize * limits.MultiprocessorCount;
 }
 
 /// <summary>What <see cref="RgLru"/> and <see cref="RgLruStep"/> work on, checked in one place.</summary>

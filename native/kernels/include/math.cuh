@@ -16,16 +16,21 @@ GK_DEVICE f32 gelu_tanh(f32 x) {
 
 struct ValueAndSlope { f32 value; f32 slope; };
 
-// gelu_tanh and its derivative s + x·s·(1 - s)·v', s = sigmoid(v), v = 2u. Both s and 1 - s come from e^-|v|, which cannot overflow.
+// sigmoid s and its derivative s·(1 - s). Both s and 1 - s come from e^-|x|, which cannot overflow, and neither by cancellation.
+GK_DEVICE ValueAndSlope sigmoid_with_slope(f32 x) {
+    const f32 e = expf(-fabsf(x));
+    const f32 larger = 1.0f / (1.0f + e), smaller = e * larger;
+    return {x < 0.0f ? smaller : larger, larger * smaller};
+}
+
+// gelu_tanh and its derivative s + x·s·(1 - s)·v', s = sigmoid(v), v = 2u.
 // The slope is a sum: its error is 16 units of max(|s|, |x·s·(1 - s)·v'|), with |v| units for the exponential.
 GK_DEVICE ValueAndSlope gelu_tanh_with_slope(f32 x) {
     const f32 v = 1.5957691216057308f * fmaf(0.044715f * x, x * x, x);
-    const f32 e = expf(-fabsf(v));
-    const f32 larger = 1.0f / (1.0f + e), smaller = e * larger;
-    const f32 s = v < 0.0f ? smaller : larger;
-    const f32 tail = x * (larger * smaller);        // 0 from |x| = 16 on
+    const ValueAndSlope s = sigmoid_with_slope(v);
+    const f32 tail = x * s.slope;                   // 0 from |x| = 16 on
     const f32 near = fminf(fabsf(x), 64.0f);        // its square must not become the infinity in 0·infinity
-    return {x * s, fmaf(tail, 1.5957691216057308f * fmaf(0.134145f * near, near, 1.0f), s)};
+    return {x * s.value, fmaf(tail, 1.5957691216057308f * fmaf(0.134145f * near, near, 1.0f), s.value)};
 }
 
 // ln(1 + e^x) without overflow.

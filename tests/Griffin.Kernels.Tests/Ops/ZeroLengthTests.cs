@@ -78,6 +78,15 @@ internal sealed class ZeroLengthTests
                     c.Test.Workspace(op.WorkspaceBytes(c.Count, c.Count)));
             }
         },
+        [typeof(RgLruBackward)] = c =>
+        {
+            foreach (var variant in new[] { RgLru.Sequential, RgLru.Chunked })
+            {
+                var op = new RgLruBackward(c.Device, Type, Width, variant);
+                op.Run(c.Stream, c.Rows, c.Matrix(Width), c.Matrix(2 * Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width),
+                    c.Matrix(Width), c.Matrix(2 * Width), c.Matrix(Width), c.Weight(1, Width), c.Test.Workspace(op.WorkspaceBytes(c.Count, c.Count)));
+            }
+        },
         [typeof(RgLruStep)] = c => new RgLruStep(c.Device, Type, Width)
             .Run(c.Stream, c.Rows, c.Matrix(Width), c.Matrix(2 * Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), c.State(Width)),
         [typeof(RingAppend)] = c => new RingAppend(c.Device, Type, 2, HeadDim).Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots),
