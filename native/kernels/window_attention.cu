@@ -23,9 +23,7 @@
 //          p the exact probabilities and A the largest scale * sum |q_c k_jc| over the visible keys; of log_sum_exp
 //          2 u + (head_dim * A + keys_visible + 16 + |log_sum_exp|) * 2^-22
 // Bytes    q and y once; keys and values of the tiles seen: (tokens of a tile + keys_visible + 2 KEYS) * 2 * head_dim elements per tile
-#include "include/async_copy.cuh"
-#include "include/attention.cuh"
-#include "include/mma.cuh"
+#include "include/attention_mma.cuh"
 
 struct WindowAttentionParams {
     const void* qkv;
@@ -280,22 +278,9 @@ __global__ void __launch_bounds__(128, 1) window_attention(WindowAttentionParams
 
 // ---- bfloat16 variant on matrix instructions -----------------------------------------------------------------------------------------
 
-// Starts the copy of rows of head_dim elements into shared memory; absent rows become zeros, and nothing of theirs is read.
-template <int HEAD_DIM, int ROWS, typename Source>
-GK_DEVICE void stage_rows_async(bf16* tile, const void* anywhere, const Source& source) {
-    constexpr int PIECES = HEAD_DIM / 8;
-    for (int i = threadIdx.x; i < ROWS * PIECES; i += 256) {
-        const int row = i / PIECES;
-        const int c = (i - row * PIECES) * 8;
-        const bf16* from = source(row);
-        async_copy_16(tile + row * mma_stride(HEAD_DIM) + c, from != nullptr ? from + c : anywhere, from != nullptr ? 16 : 0);
-    }
-    async_commit();
-}
-
 template <int HEAD_DIM, int KEYS>
 __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParams p) {
-    constexpr int ROWS = 128, STRIDE = mma_stride(HEAD_DIM), KT = HEAD_DIM / 16, NT = HEAD_DIM / 8;
+    constexpr int THREADS = 256, ROWS = THREADS / 2, STRIDE = mma_stride(HEAD_DIM), KT = HEAD_DIM / 16, NT = HEAD_DIM / 8;
     extern __shared__ bf16 shared_tiles[];
     bf16* queries = shared_tiles;                                   // [ROWS][STRIDE]
     bf16* keys = queries + ROWS * STRIDE;                           // [KEYS][STRIDE]
@@ -319,14 +304,14 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
         const i32 first_key = first_visible(s.position, p.keys_visible, s.oldest);
         const i32 last_tile = last_position / KEYS;
         const auto stage = [&](bf16* tile, const KeySource<bf16>& source, i32 index) {
-            stage_rows_async<HEAD_DIM, KEYS>(tile, p.qkv, [&](int j) -> const bf16* {
+            stage_rows_async<HEAD_DIM, KEYS, THREADS>(tile, p.qkv, [&](int j) -> const bf16* {
                 const i32 position = index * KEYS + j;
                 return position >= first_key && position <= last_position ? source.at(position) : nullptr;
             });
         };
 
         __syncthreads();                                            // the segment before is done with shared memory
-        stage_rows_async<HEAD_DIM, ROWS>(queries, p.qkv, [&](int row) -> const bf16* {
+        stage_rows_async<HEAD_DIM, ROWS, THREADS>(queries, p.qkv, [&](int row) -> const bf16* {
             if (row >= rows) return nullptr;
             return static_cast<const bf16*>(p.qkv) + (s.first + row / heads) * p.qkv_stride + static_cast<i64>(first_head + row % heads) * HEAD_DIM;
         });

@@ -12,6 +12,8 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
     private const int Threads = 128;
     private const int MaxHeadDim = 1024;
     private const int LaneChannels = 8;   // of a head in one thread, where the warp has lanes enough
+    private const int MatrixRows = 64;    // queries, or keys, of a block on matrix instructions
+    private const string Mma = "mma";
 
     // A thread of the emulator does best with a whole head to itself; on a GPU that would not fit its registers.
     private static readonly VariantTable<AttentionShape> deltaVariants = new(KernelSource.BuiltIn("window_attention_backward.cu"),
@@ -19,8 +21,8 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
         new KernelVariant<AttentionShape>("vector", q => Delta(q, q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("general", q => Delta(q, 1)));
 
-    private static readonly VariantTable<AttentionShape> queryVariants = Shared("window_attention_backward_queries");
-    private static readonly VariantTable<AttentionShape> keyVariants = Shared("window_attention_backward_keys");
+    private static readonly VariantTable<AttentionShape> queryVariants = Table("window_attention_backward_queries", MatrixQueries);
+    private static readonly VariantTable<AttentionShape> keyVariants = Table("window_attention_backward_keys", MatrixKeys);
 
     private readonly AttentionShape _shape;
     private readonly PlannedKernel<WindowAttentionBackwardParams> _delta;
@@ -39,7 +41,7 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(headDim);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(headDim, MaxHeadDim);
         _shape = new(heads, headDim);
-        _delta = Request<AttentionShape, WindowAttentionBackwardParams>(deltaVariants, _shape, variant);
+        _delta = Request<AttentionShape, WindowAttentionBackwardParams>(deltaVariants, _shape, variant == Mma ? "vector" : variant);
         _queries = Request<AttentionShape, WindowAttentionBackwardParams>(queryVariants, _shape, variant);
         _keys = Request<AttentionShape, WindowAttentionBackwardParams>(keyVariants, _shape, variant);
     }
@@ -86,8 +88,8 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
             ScaleLog2 = KeyValueRing.Scale(_shape.HeadDim),
         };
         _delta.Launch(stream, _delta.Plan.BlocksFor((long)rows.Tokens * _shape.Heads, 1), parameters);
-        _queries.Launch(stream, _queries.Plan.BlocksFor((long)rows.Tokens * _shape.Heads, 1), parameters);
-        _keys.Launch(stream, _keys.Plan.BlocksFor(rows.Tokens, 1), parameters);
+        LaunchQueries(stream, rows.Tokens, parameters);
+        LaunchKeys(stream, rows.Tokens, parameters);
     }
 
     /// <inheritdoc/>
@@ -109,6 +111,35 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
         return dqkv;
     }
 
+    private void LaunchQueries(GpuStream stream, int tokens, WindowAttentionBackwardParams parameters)
+    {
+        if (_queries.Variant != Mma)
+        {
+            _queries.Launch(stream, _queries.Plan.BlocksFor((long)tokens * _shape.Heads, 1), parameters);
+            return;
+        }
+        (parameters.TileTokens, parameters.TileHeads) = TileOf(_queries.Plan.TileRows);
+        _queries.LaunchGrid(stream, new Dim3(Tiling.Count(tokens, parameters.TileTokens), Tiling.Count(_shape.Heads, parameters.TileHeads)), parameters);
+    }
+
+    private void LaunchKeys(GpuStream stream, int tokens, WindowAttentionBackwardParams parameters)
+    {
+        if (_keys.Variant != Mma)
+        {
+            _keys.Launch(stream, _keys.Plan.BlocksFor(tokens, 1), parameters);
+            return;
+        }
+        (parameters.TileTokens, parameters.TileHeads) = TileOf(QueryRows(_shape.HeadDim));
+        _keys.LaunchGrid(stream, new Dim3(Tiling.Count(tokens, _keys.Plan.TileRows), Tiling.Count(_shape.HeadDim, _keys.Plan.TileColumns)), parameters);
+    }
+
+    // Tokens and heads of a tile of at most so many (token, head) pairs.
+    private (int Tokens, int Heads) TileOf(int rows)
+    {
+        int heads = Math.Min(_shape.Heads, rows);
+        return (rows / heads, heads);
+    }
+
     private void CheckOperands(int tokens, in TensorView qkv, in TensorView y, in TensorView dy, in TensorView logSumExp, in TensorView dqkv)
     {
         Check.Matrix(qkv, Type, tokens, _shape.QkvWidth);
@@ -127,8 +158,10 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
         Check.Distinct(dqkv, logSumExp);
     }
 
-    private static VariantTable<AttentionShape> Shared(string kernel) => new(KernelSource.BuiltIn("window_attention_backward.cu"),
+    private static VariantTable<AttentionShape> Table(string kernel, Func<VariantQuery<AttentionShape>, KernelPlan> matrix) => new(
+        KernelSource.BuiltIn("window_attention_backward.cu"),
         new KernelVariant<AttentionShape>("serial", q => Lanes(q, kernel, 1, 1)) { Fits = q => q.Kind == GpuDeviceKind.Emulator },
+        new KernelVariant<AttentionShape>(Mma, matrix) { Fits = q => q.Type == ElementType.BFloat16 && q.Shape.HeadDim % 16 == 0 && q.Shape.HeadDim <= 256 },
         new KernelVariant<AttentionShape>("vector", q => Lanes(q, kernel, LanesFor(q), q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("general", q => Lanes(q, kernel, LanesFor(q), 1)));
 
@@ -137,6 +170,37 @@ public sealed class WindowAttentionBackward : KernelOp, IKernelCatalogue, ISelfT
 
     private static KernelPlan Lanes(in VariantQuery<AttentionShape> query, string kernel, int lanes, int vector) =>
         new($"{kernel}<{query.T}, {query.Shape.HeadDim}, {lanes}, {vector}>", Threads) { Vector = vector, TileRows = Threads / lanes };
+
+    private static KernelPlan MatrixQueries(VariantQuery<AttentionShape> query)
+    {
+        int headDim = query.Shape.HeadDim;
+        int keys = headDim <= 128 ? 64 : 32;
+        return new($"window_attention_backward_queries_mma<{headDim}, {MatrixRows}, {keys}>", 2 * MatrixRows)
+        {
+            Vector = query.Vector,
+            TileRows = MatrixRows,
+            SharedBytes = TileBytes(2 * (MatrixRows + keys), headDim),
+        };
+    }
+
+    // The gradients of 64 keys over more than 128 channels would not fit the registers of their warps: blocks then halve the channels.
+    private static KernelPlan MatrixKeys(VariantQuery<AttentionShape> query)
+    {
+        int headDim = query.Shape.HeadDim, columns = headDim <= 128 ? headDim : headDim / 2, rows = QueryRows(headDim);
+        return new($"window_attention_backward_keys_mma<{headDim}, {columns}, {rows}>", 2 * MatrixRows)
+        {
+            Vector = query.Vector,
+            TileRows = MatrixRows,
+            TileColumns = columns,
+            SharedBytes = TileBytes(2 * (MatrixRows + rows), headDim),
+        };
+    }
+
+    // Queries that meet the keys of a block at a time.
+    private static int QueryRows(int headDim) => headDim switch { <= 64 => 64, <= 128 => 32, _ => 16 };
+
+    // Rows of bfloat16 in shared memory, an odd number of 16-byte words apart.
+    private static int TileBytes(int rows, int headDim) => rows * ((headDim + 7) / 8 | 1) * 8 * sizeof(ushort);
 
     // Threads that share a head: a power of two up to a warp.
     private static int LanesFor(in VariantQuery<AttentionShape> query)
@@ -165,6 +229,8 @@ internal struct WindowAttentionBackwardParams
     public long DqkvStride;
     public int Heads;
     public int KeysVisible;
+    public int TileTokens;
+    public int TileHeads;
     public float Scale;
     public float ScaleLog2;
 }

@@ -9,7 +9,8 @@ internal sealed class WindowAttentionBackwardTests
 {
     private const int Far = (1 << 24) + 12_345;
 
-    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (10, 16), (4, 80), (2, 256), (1, 300)];
+    // The golden model, austen-tiny, odd ones, one per tile size, more heads than a tile has rows.
+    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (10, 16), (4, 80), (5, 128), (20, 144), (2, 256), (1, 300), (70, 16)];
 
     private static IEnumerable<TestCaseData> Cases() =>
         shapes.SelectMany(shape => OpTest.Types.SelectMany(type => Variants(shape.Heads, shape.HeadDim, type).Select(variant => new TestCaseData(type, variant, shape.Heads, shape.HeadDim))));
