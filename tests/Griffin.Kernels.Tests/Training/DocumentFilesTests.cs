@@ -90,11 +90,37 @@ internal sealed class DocumentFilesTests
         using TempFolder folder = new();
         File.WriteAllText(folder.File("a.txt"), "abc");
         TrainingRecipe recipe = new() { Data = [folder.File("a.txt")], Context = 2, Rows = 1 };
-        Assert.That(() => RecipeData.Training(recipe, config with { Vocabulary = 258 }), Throws.TypeOf<TrainingInputException>().With.Message.EqualTo(
+        Assert.That(() => new RecipeData(recipe, config with { Vocabulary = 258 }), Throws.TypeOf<TrainingInputException>().With.Message.EqualTo(
             $"{folder.File("a.txt")}: is text: without a tokenizer its bytes are the tokens, which needs a vocab_size of 259 or more, not 258"));
-        Assert.That(RecipeData.Training(recipe, config).TokensOfEpoch, Is.EqualTo(4));
-        Assert.That(RecipeData.HeldOut(recipe, config), Is.Null);
-        Assert.That(RecipeData.HeldOut(recipe with { Validation = [folder.File("a.txt")], ValidationTokens = 2, Tokenizer = TestData.AustenTiny }, config)!.Tokens, Is.EqualTo(2));
+        RecipeData data = new(recipe, config);
+        Assert.That((data.Training.TokensOfEpoch, data.HeldOut), Is.EqualTo((4L, (HeldOutPieces?)null)));
+        Assert.That(new RecipeData(recipe with { Validation = [folder.File("a.txt")], ValidationTokens = 2 }, config).HeldOut!.Tokens, Is.EqualTo(2));
+    }
+
+    [Test]
+    public void The_tokenizer_of_the_data_goes_beside_the_model()
+    {
+        using TempFolder folder = new();
+        File.WriteAllText(folder.File("a.txt"), "abc");
+        File.WriteAllBytes(folder.File("a.u16"), [5, 0, 6, 0]);
+        TrainingRecipe recipe = new() { Data = [folder.File("a.txt")], Context = 2, Rows = 1 };
+        string shipped = File.ReadAllText(Path.Combine(TestData.AustenTiny, "tokenizer_config.json"));
+        string? Written(TrainingRecipe of)
+        {
+            string to = Directory.CreateDirectory(folder.File($"{Guid.NewGuid()}")).FullName;
+            new RecipeData(of, config).WriteTokenizer(to);
+            if (!File.Exists(Path.Combine(to, "tokenizer_config.json"))) return null;
+            Assert.That(TokenizerFiles.Load(to, config), Is.TypeOf<ByteTokenizer>());
+            return File.ReadAllText(Path.Combine(to, "tokenizer_config.json"));
+        }
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(Written(recipe with { Tokenizer = TestData.AustenTiny }), Is.EqualTo(shipped));
+            Assert.That(Written(recipe with { InitFrom = Path.Combine(TestData.AustenTiny, "model.safetensors") }), Is.EqualTo(shipped));
+            Assert.That(System.Text.Json.Nodes.JsonNode.DeepEquals(System.Text.Json.Nodes.JsonNode.Parse(Written(recipe)!), System.Text.Json.Nodes.JsonNode.Parse(shipped)), Is.True);
+            Assert.That(Written(recipe with { Data = [folder.File("a.u16")] }), Is.Null, "ids of another tokenizer's making");
+        });
     }
 
     private static DocumentSet Load(string path) => DocumentFiles.Read([path], config, () => new ByteTokenizer());

@@ -29,17 +29,18 @@ internal sealed class TensorBoardLogTests
             log.Write(new StepReport(300, 8192, 5.25, 0.5, 2e-3, 1.5, 2731, 0.375, 4.5));
         }
         List<Event> events = Read(Directory.GetFiles(folder.File("tb")).Single());
-        Assert.That(events, Has.Count.EqualTo(3));
+        Assert.That(events, Has.Count.EqualTo(4));
         Assert.That((events[0].Version, events[0].Step, events[0].Time), Is.EqualTo(("brain.Event:2", 0L, 1_700_000_000.25)));
-        Assert.That((events[1].Step, events[2].Step), Is.EqualTo((1L, 300L)));
-        Assert.That(events[1].Scalars, Is.EqualTo(new Dictionary<string, float>
+        Assert.That((events[1].Step, events[1].SessionStatus), Is.EqualTo((1L, 1L)));
+        Assert.That((events[2].Step, events[3].Step), Is.EqualTo((1L, 300L)));
+        Assert.That(events[2].Scalars, Is.EqualTo(new Dictionary<string, float>
         {
             ["loss/train"] = 5.5f,
             ["optimizer/learning_rate"] = 1e-3f,
             ["optimizer/gradient_norm"] = 0.25f,
             ["speed/tokens_per_second"] = 2730,
         }));
-        Assert.That(events[2].Scalars, Is.EqualTo(new Dictionary<string, float>
+        Assert.That(events[3].Scalars, Is.EqualTo(new Dictionary<string, float>
         {
             ["loss/train"] = 5.25f,
             ["loss/held_out"] = 4.5f,
@@ -58,7 +59,7 @@ internal sealed class TensorBoardLogTests
         new TensorBoardLog(folder.Path, resumedStep: 200, clock: new FixedClock()).Dispose();
         string[] files = [.. Directory.GetFiles(folder.Path).Order()];
         Assert.That(files, Has.Length.EqualTo(2).And.All.Contains("events.out.tfevents.1700000000."));
-        Assert.That(Read(files[0]).Select(item => item.SessionStatus), Is.EqualTo(new long[] { 0 }));
+        Assert.That(Read(files[0]).Select(item => item.SessionStatus), Is.EqualTo(new long[] { 0, 1 }));
         Assert.That(Read(files[1]).Select(item => (item.Step, item.SessionStatus)), Is.EqualTo(new (long, long)[] { (0, 0), (201, 1) }));
     }
 

@@ -4,44 +4,51 @@ using Griffin.Kernels.Text;
 
 namespace Griffin.Kernels.Training.Data;
 
-/// <summary>The data that a recipe names.</summary>
-public static class RecipeData
+/// <summary>The data that a recipe names, read into memory.</summary>
+public sealed class RecipeData
 {
-    /// <summary>The packed documents that the recipe trains on.</summary>
+    private readonly string? _tokenizerFolder;
+    private readonly int _vocabulary;
+    private bool _hasByteTokens;
+
+    /// <summary>Reads the data files.</summary>
     /// <param name="recipe">A valid recipe.</param>
     /// <param name="config">The model's shape.</param>
     /// <exception cref="TrainingInputException">A file is of no use.</exception>
-    /// <exception cref="CheckpointException">Text needs a tokenizer that is not there.</exception>
-    public static PackedDocuments Training(TrainingRecipe recipe, GriffinConfig config)
+    /// <exception cref="CheckpointException">There is text, and the folder that should have a tokenizer for it has none that is read.</exception>
+    public RecipeData(TrainingRecipe recipe, GriffinConfig config)
     {
         ArgumentNullException.ThrowIfNull(recipe);
-        return new PackedDocuments(Read(recipe.Data, recipe, config), config, recipe.Rows, recipe.Context, recipe.Seed);
+        ArgumentNullException.ThrowIfNull(config);
+        _tokenizerFolder = recipe.Tokenizer ?? recipe.InitFrom;
+        _vocabulary = config.Vocabulary;
+        Training = new PackedDocuments(Read(recipe.Data, config), config, recipe.Rows, recipe.Context, recipe.Seed);
+        if (recipe.Validation.Count > 0)
+            HeldOut = new HeldOutPieces(Read(recipe.Validation, config), config, recipe.Rows, recipe.Context, recipe.ValidationTokens);
     }
 
-    /// <summary>The held-out pieces that the recipe evaluates; null when it names no file for them.</summary>
-    /// <param name="recipe">A valid recipe.</param>
-    /// <param name="config">The model's shape.</param>
-    /// <exception cref="TrainingInputException">A file is of no use.</exception>
-    /// <exception cref="CheckpointException">Text needs a tokenizer that is not there.</exception>
-    public static HeldOutPieces? HeldOut(TrainingRecipe recipe, GriffinConfig config)
+    /// <summary>The packed documents to train on.</summary>
+    public PackedDocuments Training { get; }
+
+    /// <summary>The held-out pieces to evaluate; null when the recipe names no file for them.</summary>
+    public HeldOutPieces? HeldOut { get; }
+
+    /// <summary>Puts the tokenizer of the data beside a trained model, where one was told or used.</summary>
+    /// <param name="folder">The model's folder.</param>
+    /// <exception cref="IOException">A file cannot be written.</exception>
+    public void WriteTokenizer(string folder)
     {
-        ArgumentNullException.ThrowIfNull(recipe);
-        if (recipe.Validation.Count == 0) return null;
-        return new HeldOutPieces(Read(recipe.Validation, recipe, config), config, recipe.Rows, recipe.Context, recipe.ValidationTokens);
+        if (_tokenizerFolder is not null) TokenizerFiles.Copy(_tokenizerFolder, folder);
+        else if (_hasByteTokens) TokenizerFiles.WriteBytes(folder, _vocabulary);
     }
 
-    /// <summary>The folder whose tokenizer the recipe uses; null: bytes.</summary>
-    public static string? TokenizerFolder(TrainingRecipe recipe)
+    private DocumentSet Read(ValueList<string> paths, GriffinConfig config) => DocumentFiles.Read(paths, config, () =>
     {
-        ArgumentNullException.ThrowIfNull(recipe);
-        return recipe.Tokenizer ?? recipe.InitFrom;
-    }
-
-    private static DocumentSet Read(ValueList<string> paths, TrainingRecipe recipe, GriffinConfig config) =>
-        DocumentFiles.Read(paths, config, () => TokenizerFolder(recipe) is { } folder ? TokenizerFiles.Load(folder, config) : Bytes(paths, config));
-
-    private static ByteTokenizer Bytes(ValueList<string> paths, GriffinConfig config) => config.Vocabulary >= ByteTokenizer.LeastVocabulary
-        ? new ByteTokenizer()
-        : throw new TrainingInputException(
-            paths[0], $"is text: without a tokenizer its bytes are the tokens, which needs a vocab_size of {ByteTokenizer.LeastVocabulary} or more, not {config.Vocabulary}");
+        if (_tokenizerFolder is not null) return TokenizerFiles.Load(_tokenizerFolder, config);
+        _hasByteTokens = true;
+        return config.Vocabulary >= ByteTokenizer.LeastVocabulary
+            ? new ByteTokenizer()
+            : throw new TrainingInputException(
+                paths[0], $"is text: without a tokenizer its bytes are the tokens, which needs a vocab_size of {ByteTokenizer.LeastVocabulary} or more, not {config.Vocabulary}");
+    });
 }

@@ -6,7 +6,7 @@ namespace Griffin.Kernels.Training.Logging;
 
 /// <summary>
 /// Writes scalars as a TensorBoard event file: TFRecords (length, masked CRC-32C of it, data, masked CRC-32C of that) of <c>Event</c>
-/// messages. A resumed run begins a file of its own, which tells TensorBoard to forget what an older one says of later steps.
+/// messages. Every start has a file of its own, which tells TensorBoard to forget what older ones in the folder say of later steps.
 /// </summary>
 public sealed class TensorBoardLog : IDisposable
 {
@@ -29,7 +29,7 @@ public sealed class TensorBoardLog : IDisposable
         Directory.CreateDirectory(folder);
         _file = Create(folder);
         WriteEvent(NewEvent(0).Add(FileVersion, "brain.Event:2"));
-        if (resumedStep > 0) WriteEvent(NewEvent(resumedStep + 1).Add(EventSessionLog, new ProtobufMessage().Add(SessionStatus, SessionStart)));
+        WriteEvent(NewEvent(resumedStep + 1).Add(EventSessionLog, new ProtobufMessage().Add(SessionStatus, SessionStart)));
     }
 
     /// <summary>Writes the scalars of a step, under <c>loss/train</c>, <c>loss/held_out</c>, <c>optimizer/…</c> and <c>speed/…</c>.</summary>
