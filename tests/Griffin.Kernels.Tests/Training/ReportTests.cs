@@ -84,6 +84,21 @@ internal sealed class ReportTests
         });
     }
 
+    [TestCase(1, 1)]
+    [TestCase(4, 1)]
+    [TestCase(9, 3)]
+    public void The_legend_has_its_place_above_the_plot(int count, int lines)
+    {
+        XElement chart = Draw(Chart() with { Series = [.. Enumerable.Range(0, count).Select(i => new ChartSeries($"a model named {i}", [(0, 0), (1, 1)]))] });
+        double top = double.Parse(chart.Element(svg + "rect")!.Attribute("y")!.Value, CultureInfo.InvariantCulture);
+        (double X, double Y)[] names = [.. chart.Elements(svg + "text").Where(text => text.Value.StartsWith("a model", StringComparison.Ordinal)).Select(text =>
+            (double.Parse(text.Attribute("x")!.Value, CultureInfo.InvariantCulture), double.Parse(text.Attribute("y")!.Value, CultureInfo.InvariantCulture)))];
+        Assert.That(names, Is.Unique.And.Length.EqualTo(count));
+        Assert.That(names.Select(name => name.Y).Distinct().Count(), Is.EqualTo(lines));
+        Assert.That(names.Max(name => name.Y), Is.LessThan(top));
+        Assert.That(names.Max(name => name.X), Is.LessThan(720 - 7 * 15));
+    }
+
     [Test]
     public void Of_many_points_the_spikes_stay()
     {

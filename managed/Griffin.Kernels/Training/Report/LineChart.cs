@@ -12,7 +12,7 @@ public sealed record ChartSeries(string Name, IReadOnlyList<(double X, double Y)
 /// <summary>A line chart as SVG, readable on a light and on a dark ground.</summary>
 public sealed record LineChart
 {
-    private const int Width = 720, Height = 400, Left = 78, Right = 16, Top = 40, Bottom = 56, LegendLine = 18;
+    private const int Width = 720, Height = 400, Left = 78, Right = 16, TitleBottom = 34, Bottom = 56, LegendLine = 18;
     private const int MostPoints = 2 * (Width - Left - Right);
 
     // Colours that differ for colour-blind eyes too (Okabe and Ito), dark enough for white and light enough for black.
@@ -64,9 +64,12 @@ public sealed record LineChart
         return svg.AppendLine("</svg>").Replace("\r\n", "\n").ToString();
     }
 
+    /// <summary>Where the plot begins: below the title and the legend.</summary>
+    private int Top => TitleBottom + LegendLine * (Legend().Select(item => item.Line).DefaultIfEmpty(-1).Max() + 1) + 6;
+
     private static double XOf(ChartAxis x, double value) => Left + x.Place(value) * (Width - Left - Right);
 
-    private static double YOf(ChartAxis y, double value) => Height - Bottom - y.Place(value) * (Height - Top - Bottom);
+    private double YOf(ChartAxis y, double value) => Height - Bottom - y.Place(value) * (Height - Top - Bottom);
 
     private void AppendAxes(StringBuilder svg, ChartAxis x, ChartAxis y)
     {
@@ -128,14 +131,28 @@ public sealed record LineChart
 
     private void AppendLegend(StringBuilder svg)
     {
-        int longest = Series.Count == 0 ? 0 : Series.Max(series => series.Name.Length);
-        double left = Width - Right - 40 - 6.6 * longest;
-        for (int i = 0; i < Series.Count; i++)
+        foreach ((int series, double left, int line) in Legend())
         {
-            int at = Top + 14 + LegendLine * i;
-            svg.AppendLine(Invariant($"<line class=\"line\" stroke=\"{colours[i % colours.Length]}\" x1=\"{left:F1}\" y1=\"{at}\" x2=\"{left + 22:F1}\" y2=\"{at}\"/>"));
-            AppendText(svg, left + 28, at + 4, "start", Series[i].Name);
+            int at = TitleBottom + LegendLine * line + LegendLine / 2;
+            svg.AppendLine(Invariant($"<line class=\"line\" stroke=\"{colours[series % colours.Length]}\" x1=\"{left:F1}\" y1=\"{at}\" x2=\"{left + 22:F1}\" y2=\"{at}\"/>"));
+            AppendText(svg, left + 28, at + 4, "start", Series[series].Name);
         }
+    }
+
+    /// <summary>The places of the legend's items, beside one another as long as they fit by a generous guess of their width.</summary>
+    private List<(int Series, double Left, int Line)> Legend()
+    {
+        List<(int, double, int)> items = [];
+        double left = Left;
+        int line = 0;
+        for (int series = 0; series < Series.Count; series++)
+        {
+            double width = 48 + 7 * Series[series].Name.Length;
+            if (left > Left && left + width > Width - Right) (left, line) = (Left, line + 1);
+            items.Add((series, left, line));
+            left += width;
+        }
+        return items;
     }
 
     private static void AppendText(StringBuilder svg, double x, double y, string anchor, string text, string attributes = "") =>
