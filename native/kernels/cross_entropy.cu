@@ -69,7 +69,8 @@ __global__ void __launch_bounds__(THREADS) cross_entropy(CrossEntropyParams p) {
         return;
     }
     const bool known = target < p.width;
-    const f32 target_logit = known ? capped(squash(logits[target], p.cap), p.cap) : not_a_number();
+    f32 target_logit = not_a_number();                              // of the thread that writes the loss
+    if (known && threadIdx.x == 0) target_logit = capped(squash(logits[target], p.cap), p.cap);
 
     RunningSum sum;
     i32 items = 0;

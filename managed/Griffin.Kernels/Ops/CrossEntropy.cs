@@ -16,9 +16,9 @@ public sealed class CrossEntropy : KernelOp, IKernelCatalogue, ISelfTested
 
     // A thread of the emulator goes through a whole row faster than a block's threads meet.
     private static readonly VariantTable<int> variants = new(KernelSource.BuiltIn("cross_entropy.cu"),
-        new KernelVariant<int>("row", q => Plan(q, 1, 1)) { Preferred = q => q.Kind == GpuDeviceKind.Emulator },
-        new KernelVariant<int>("vector", q => Plan(q, Columns, Threads(q))) { Fits = q => q.Shape % Columns == 0, Preferred = q => q.Kind == GpuDeviceKind.Cuda },
-        new KernelVariant<int>("general", q => Plan(q, 1, Threads(q))) { Preferred = q => q.Kind == GpuDeviceKind.Cuda });
+        new KernelVariant<int>("serial", q => Plan(q, 1, 1)) { Fits = q => q.Kind == GpuDeviceKind.Emulator },
+        new KernelVariant<int>("vector", q => Plan(q, Columns, Threads(q))) { Fits = q => q.Shape % Columns == 0 },
+        new KernelVariant<int>("general", q => Plan(q, 1, Threads(q))));
 
     private readonly PlannedKernel<CrossEntropyParams> _kernel;
 

@@ -9,10 +9,11 @@ internal sealed class AttentionLayoutTests
 {
     private static IEnumerable<TestCaseData> Structs()
     {
-        yield return Case<RotaryEmbeddingParams>(48, 0, 8, 16, 24, 32, 36, 40, 44);
+        yield return Case<RotaryEmbeddingParams>(56, 0, 8, 16, 24, 32, 36, 40, 44, 48);
         yield return Case<RotaryStepParams>(80, 0, 8, 16, 24, 32, 48, 56, 60, 64, 68, 72);
         yield return Case<RingAppendParams>(88, 0, 8, 48, 64, 72, 76, 80);
         yield return Case<WindowAttentionParams>(128, 0, 8, 16, 24, 64, 80, 88, 96, 104, 108, 112, 116, 120, 124);
+        yield return Case<WindowAttentionBackwardParams>(152, 0, 8, 16, 24, 32, 40, 48, 88, 96, 104, 112, 120, 128, 132, 136, 140, 144, 148);
         yield return Case<DecodeAttentionParams>(112, 0, 8, 16, 24, 64, 80, 88, 92, 96, 100, 104, 108);
         yield return Case<DecodeAttentionCombineParams>(56, 0, 8, 16, 24, 32, 40, 44, 48);
         yield return Case<SamplerParams>(64, 0, 8, 16, 24, 32, 48, 56);

@@ -36,6 +36,20 @@ internal sealed class AttentionTrafficTests
     }
 
     [Test]
+    public void BackwardOnMatrixInstructionsHasNoBankConflicts()
+    {
+        TestDevices.RequireEmulator("counts accesses");
+        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var call = new AttentionGradientCall(device, ElementType.BFloat16, layer with { RingSlots = 0 }, [AttentionCall.Run(0, 300)]);
+        call.Run("mma");
+        call.Test.Stream.Synchronize();
+        var launches = device.TakeCounters();
+        Assert.That(launches, Has.Count.EqualTo(3));
+        Assert.That(launches.Sum(launch => launch[call.Gradient.Owner].BytesWritten), Is.EqualTo(300L * 5 * layer.HeadDim * sizeof(ushort)), "each gradient once");
+        Assert.That(launches.Select(launch => launch.BankConflicts), Is.All.Zero);
+    }
+
+    [Test]
     public void DecodeAttentionReadsTheRingOnce([Values(1, 5)] int rows)
     {
         Count(device =>

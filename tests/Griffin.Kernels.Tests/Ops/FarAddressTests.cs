@@ -137,6 +137,50 @@ internal sealed class FarAddressTests
         Close.Exact(far, near);
     }
 
+    [Test]
+    public void LossOfAFarRow([Values("serial", "vector", "general")] string variant)
+    {
+        using var test = Open();
+        using var logits = test.Device.AllocateBytes((FarStride + Width) * sizeof(float));
+        using var gradient = Far(test);
+        var values = new CounterRandom(8).Normals(Width, 4);
+        foreach (var row in new[] { 0, FarStride })
+            test.Stream.CopyToDevice<float>(values, logits, row * sizeof(float));
+        Put(test, gradient, FarStride, Poison.Floats(Width));
+        var nll = test.Output(1, 2, ElementType.Float32);
+        new CrossEntropy(test.Device, Type, Width, variant).Run(test.Stream, TensorView.Of(logits, 0, ElementType.Float32, 2, Width, FarStride), test.Integers(3, 3), 30,
+            test.Vector([1], ElementType.Float32), nll, View(gradient));
+        AssertSame(test, gradient, Width);
+        var losses = test.Read(nll);
+        Close.Finite(losses);
+        Assert.That(losses[1], Is.EqualTo(losses[0]));
+    }
+
+    [Test]
+    public void AttentionGradientsOfTokensFarApart([Values("serial", "mma", "vector", "general")] string variant)
+    {
+        const int Heads = 2, Wide = (Heads + 2) * Width;
+        using var test = Open();
+        using var qkv = Far(test);
+        using var result = Far(test);
+        using var slope = Far(test);
+        using var gradient = Far(test);
+        foreach (var memory in new[] { qkv, result, slope })
+        {
+            var values = new CounterRandom(memory.Address).Bf16Normals(Wide);
+            foreach (var element in new[] { 0, FarStride })
+                Put(test, memory, element, values);
+        }
+
+        Put(test, gradient, FarStride, Poison.Floats(Wide));
+        // Two rows of one token each: the same document twice.
+        var rows = new SequenceCase([new(0, 0), new(1, 0)], [0, 0]).Upload(test);
+        var op = new WindowAttentionBackward(test.Device, Type, Heads, Width, variant);
+        op.Run(test.Stream, rows, View(qkv, Wide), 9, View(result, Heads * Width), View(slope, Heads * Width), test.Matrix(new float[2 * Heads], 2, Heads, ElementType.Float32),
+            View(gradient, Wide), test.Workspace(op.WorkspaceBytes(2)));
+        AssertSame(test, gradient, Wide);
+    }
+
     private static void AssertSame(OpTest test, DeviceMemory memory, int count)
     {
         var near = Get(test, memory, 0, count);

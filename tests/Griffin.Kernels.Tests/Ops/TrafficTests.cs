@@ -40,6 +40,20 @@ internal sealed class TrafficTests
     }
 
     [Test]
+    public void CrossEntropy([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
+    {
+        foreach (var variant in OpTest.VariantsOf<CrossEntropy>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            var (logits, gradient) = (test.Matrix(new float[Rows * width], Rows, width, ElementType.Float32), test.Output(Rows, width, type));
+            var (targets, nll, scale) = (test.Integers(new int[Rows]), test.Output(1, Rows, ElementType.Float32), test.Vector([1], ElementType.Float32));
+            var op = new CrossEntropy(_device, type, width, variant);
+            AssertStreamed(Count(test, () => op.Run(test.Stream, logits, targets, 30, scale, nll, TensorView.Empty)), logits, read: true, variant);
+            AssertStreamed(Count(test, () => op.Run(test.Stream, logits, targets, 30, scale, nll, gradient)), gradient, read: false, variant);
+        }
+    }
+
+    [Test]
     public void RmsNorm([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
     {
         foreach (var variant in OpTest.VariantsOf<RmsNorm>(OpTest.Dimensions(width), type))
