@@ -26,6 +26,15 @@ internal sealed class ZeroLengthTests
             var op = new ColumnSum(c.Device, Type, Width);
             op.Run(c.Stream, c.Matrix(Width), c.Weight(1, Width), c.Test.Workspace(op.WorkspaceBytes(c.Count)));
         },
+        [typeof(BlockDiagonalGatesBackward)] = c =>
+        {
+            foreach (var useBlas in new[] { true, false })
+            {
+                var op = new BlockDiagonalGatesBackward(c.Device, Type, Width, 2, useBlas);
+                op.Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width / 2), c.Weight(Width, Width / 2), c.Matrix(2 * Width), c.Matrix(Width), c.Weight(Width, Width / 2),
+                    c.Weight(Width, Width / 2), c.Test.Workspace(op.WorkspaceBytes(c.Count)));
+            }
+        },
         [typeof(Conv1D)] = c =>
         {
             var (op, x, state) = (new Conv1D(c.Device, Type, Width, 4), c.Matrix(Width), c.State(3 * Width));
