@@ -51,7 +51,10 @@ struct DecodeAttentionCombineParams {
 template <typename T, int HEAD_DIM, int STRIDE, int KEYS, int VEC, typename Visible>
 GK_DEVICE void stage_slots(T* tile, const T* ring, i32 first_slot, const Visible& visible) {
     constexpr int PIECES = VEC > 1 ? HEAD_DIM / VEC : STRIDE;
-    for (int i = threadIdx.x; i < KEYS * PIECES; i += 128) {
+    #pragma unroll 4
+    for (int step = 0; step < ceil_div(KEYS * PIECES, 128); ++step) {
+        const int i = step * 128 + threadIdx.x;
+        if (i >= KEYS * PIECES) break;
         const int j = i / PIECES;
         const int c = (i - j * PIECES) * VEC;
         const bool seen = visible(first_slot + j);
@@ -104,12 +107,17 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
         return slot;
     };
 
-    for (int i = threadIdx.x; i < HEADS * DIM; i += 128) {
+    #pragma unroll 4
+    for (int step = 0; step < ceil_div(HEADS * DIM, 128); ++step) {
+        const int i = step * 128 + threadIdx.x;
+        if (i >= HEADS * DIM) break;
         const int h = i / DIM, c = i - h * DIM;
         const T* q = static_cast<const T*>(p.qkv) + row * p.qkv_stride + static_cast<i64>(first_head + h) * HEAD_DIM + c;
         queries[i] = h < heads && c < HEAD_DIM ? to_float(*q) : 0.0f;
     }
     const int lane = lane_id(), warp = warp_id();
+    // Clamped only where the group's last heads may be absent: the others are one address and constants.
+    const auto own_head = [&](int h) { return WARPS * (h + 1) <= HEADS ? warp + WARPS * h : min_of(warp + WARPS * h, HEADS - 1); };
     f32 maximum[WARP_HEADS], total[WARP_HEADS], out[WARP_HEADS][LANE_PIECES][WIDTH];
     #pragma unroll
     for (int h = 0; h < WARP_HEADS; ++h) {
@@ -136,6 +144,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
         {
             f32 dot[WARP_HEADS][4] = {};
             const T* key = keys + min_of(lane, KEYS - 1) * STRIDE;
+            #pragma unroll 4
             for (int c = 0; c < DIM; c += PIECE) {
                 f32 k[PIECE];
                 load_floats<PIECE>(key + c, k);
@@ -144,7 +153,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
                     #pragma unroll
                     for (int part = 0; part < PIECE; part += 4) {
                         f32 q[4];
-                        load_floats<4>(queries + min_of(warp + WARPS * h, HEADS - 1) * DIM + c + part, q);
+                        load_floats<4>(queries + own_head(h) * DIM + c + part, q);
                         #pragma unroll
                         for (int e = 0; e < 4; ++e) dot[h][e] = fmaf(q[e], k[part + e], dot[h][e]);
                     }
@@ -176,6 +185,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
                 #pragma unroll
                 for (int e = 0; e < WIDTH; ++e) out[h][i][e] *= factor[h];
         if (lane * WIDTH < DIM) {
+            #pragma unroll 4
             for (int j = 0; j < KEYS; ++j)
                 #pragma unroll
                 for (int i = 0; i < LANE_PIECES; ++i) {
@@ -183,7 +193,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
                     load_floats<WIDTH>(values + j * STRIDE + min_of((lane + 32 * i) * WIDTH, DIM - WIDTH), v);
                     #pragma unroll
                     for (int h = 0; h < WARP_HEADS; ++h) {
-                        const f32 weight = weights[min_of(warp + WARPS * h, HEADS - 1) * KEYS + j];
+                        const f32 weight = weights[own_head(h) * KEYS + j];
                         #pragma unroll
                         for (int e = 0; e < WIDTH; ++e) out[h][i][e] = fmaf(weight, v[e], out[h][i][e]);
                     }
