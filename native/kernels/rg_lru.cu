@@ -210,7 +210,7 @@ __global__ void __launch_bounds__(256) rg_lru_carry(RgLruParams p) {
 }
 
 template <typename T, int VEC>
-__global__ void __launch_bounds__(256) rg_lru_chunks(RgLruParams p) {
+__global__ void __launch_bounds__(256, 1) rg_lru_chunks(RgLruParams p) {
     i32 place;
     const i32 c = column_of<VEC>(p.width, place);
     if (c >= p.width) return;
