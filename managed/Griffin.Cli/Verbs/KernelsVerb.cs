@@ -57,7 +57,7 @@ internal sealed class KernelsVerb : Verb
         (CatalogueEntry Entry, string Architecture)[] work =
             [.. entries.SelectMany(entry => entry.Spec.Architecture is { } own ? [own] : architectures, (entry, architecture) => (entry, architecture))];
         List<Row> rows = [];
-        // One after another: two compilations at the same time in one library can share a register limit.
+        // One after another: some of the compiler's choices follow where its own objects lie in memory, which threads would scatter.
         foreach ((CatalogueEntry entry, string architecture) in work)
         {
             cancellationToken.ThrowIfCancellationRequested();
