@@ -7,7 +7,7 @@
 //              multiples of VEC elements. rms_norm_wide takes any width and reads the row again for its second pass.
 // Aliasing     y may be exactly x where RESIDUAL is false, and exactly delta where it is true; sum may be exactly x.
 // Determinism  the sum has a fixed order that depends on THREADS, VEC and width alone: equal bits at any row count.
-// Error        f32 throughout, one rounding of y: one ulp of T plus (width / THREADS + 16) · 2^-24 of |y|; sum is rounded once.
+// Error        f32 throughout, one rounding of y: one ulp of T plus (width / max(THREADS, VEC) + 16) · 2^-24 of |y|; sum is rounded once.
 // Traffic      2·rows·width·sizeof(T), with RESIDUAL 4·rows·width·sizeof(T); scale and bias once per row.
 //              rms_norm_wide requests x, with RESIDUAL the sum, once more.
 #include "include/block.cuh"
@@ -95,18 +95,21 @@ __global__ void __launch_bounds__(THREADS) rms_norm(RmsNormParams p) {
     }
 }
 
-template <typename T, int THREADS, bool RESIDUAL>
+template <typename T, int VEC, int THREADS, bool RESIDUAL>
 __global__ void __launch_bounds__(THREADS) rms_norm_wide(RmsNormParams p) {
-    const NormRow<T, 1, RESIDUAL> row(p, blockIdx.x);
-    f32 v[1];
-    f32 sum = 0.0f;
-    for (i32 c = threadIdx.x; c < p.width; c += THREADS) {
+    const NormRow<T, VEC, RESIDUAL> row(p, blockIdx.x);
+    f32 v[VEC], squares[VEC] = {};
+    for (i32 c = threadIdx.x * VEC; c < p.width; c += THREADS * VEC) {
         row.take(c, v);
-        sum = add_squares(sum, v);
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i) squares[i] = fmaf(v[i], v[i], squares[i]);
     }
+    f32 sum = 0.0f;
+    #pragma unroll
+    for (int i = 0; i < VEC; ++i) sum += squares[i];
     const f32 inverse = inverse_root(block_sum<THREADS>(sum), p);
-    for (i32 c = threadIdx.x; c < p.width; c += THREADS) {
-        load_floats<1>((RESIDUAL ? row.sum : row.x) + c, v);   // its own store, or an input that nobody writes before this read
+    for (i32 c = threadIdx.x * VEC; c < p.width; c += THREADS * VEC) {
+        load_floats<VEC>((RESIDUAL ? row.sum : row.x) + c, v);   // its own store, or an input that nobody writes before this read
         row.finish(c, v, inverse);
     }
 }

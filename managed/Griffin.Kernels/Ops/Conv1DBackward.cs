@@ -121,7 +121,7 @@ public sealed class Conv1DBackward : KernelOp, IKernelCatalogue, ISelfTested
         const int tokens = SelfTestBench.Tokens, width = SelfTestBench.Width, taps = SelfTestBench.Taps;
         Conv1DBackward op = new(bench.Device, bench.Type, width, taps, bench.Variant);
         TensorView dweight = bench.Float32Input(width, taps, 1);
-        op.Run(bench.Stream, bench.Rows(), bench.Input(tokens, width), bench.Input(1, width), bench.Input(width, taps), bench.Input(tokens, width),
+        op.Run(bench.Stream, bench.Rows(), bench.Input(tokens, width), TensorView.Empty, bench.Input(width, taps), bench.Input(tokens, width),
             bench.Output(tokens, width), dweight, bench.Float32Input(1, width, 1), bench.Workspace(op.WorkspaceBytes(tokens)));
         return dweight;
     }

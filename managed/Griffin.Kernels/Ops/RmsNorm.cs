@@ -11,9 +11,11 @@ public sealed class RmsNorm : KernelOp, IKernelCatalogue, ISelfTested
     private const int MaxItems = 16;   // f32 values of a row that one thread keeps, over Vector
 
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("rms_norm.cu"),
+        // One thread a block: no barriers, which the emulator runs as a plain loop.
+        new KernelVariant<Shape>("serial", q => Wide(q, q.Vector, 1)) { Fits = q => q.Shape.Width % q.Vector == 0, Preferred = q => q.Kind == GpuDeviceKind.Emulator },
         new KernelVariant<Shape>("vector", q => InRegisters(q, q.Vector)) { Fits = q => q.Shape.Width % q.Vector == 0 && FitsRegisters(q, q.Vector) },
         new KernelVariant<Shape>("general", q => InRegisters(q, 1)) { Fits = q => FitsRegisters(q, 1) },
-        new KernelVariant<Shape>("wide", q => new($"rms_norm_wide<{q.T}, {UsualThreads}, {Flag(q.Shape.Residual)}>", UsualThreads)));
+        new KernelVariant<Shape>("wide", q => Wide(q, 1, UsualThreads)));
 
     private readonly PlannedKernel<RmsNormParams> _alone;
     private readonly PlannedKernel<RmsNormParams> _residual;
@@ -137,6 +139,9 @@ public sealed class RmsNorm : KernelOp, IKernelCatalogue, ISelfTested
         int threads = KernelPlan.ThreadsFor((vectors + items - 1) / items, 1, MaxThreads);
         return new($"rms_norm<{query.T}, {vector}, {threads}, {items}, {Flag(query.Shape.Residual)}>", threads) { Vector = vector };
     }
+
+    private static KernelPlan Wide(in VariantQuery<Shape> query, int vector, int threads) =>
+        new($"rms_norm_wide<{query.T}, {vector}, {threads}, {Flag(query.Shape.Residual)}>", threads) { Vector = vector };
 
     private static string Flag(bool value) => value ? "true" : "false";
 

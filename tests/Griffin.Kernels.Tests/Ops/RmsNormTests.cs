@@ -9,7 +9,7 @@ internal sealed class RmsNormTests
 {
     private const float Eps = 1e-6f;
 
-    private static double Allowed(int width) => OpTest.Units(Math.Max(16, width / 32) + 16);
+    private static double Allowed(int width) => OpTest.Units(Math.Max(16, width / 4) + 16);
 
     [Test]
     public void MatchesFloat64([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 3, 24, 257, 2560)] int width, [Values(0, 8)] int gap)

@@ -56,7 +56,8 @@ internal sealed class TrafficTests
     [Test]
     public void RmsNorm([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)
     {
-        foreach (var variant in OpTest.VariantsOf<RmsNorm>(OpTest.Dimensions(width), type))
+        // One thread alone makes requests of 16 bytes: the law is about warps.
+        foreach (var variant in OpTest.VariantsOf<RmsNorm>(OpTest.Dimensions(width), type).Where(name => name != "serial"))
         {
             using var test = new OpTest(_device);
             var (x, delta) = (test.Matrix(new float[Rows * width], Rows, width, type), test.Matrix(new float[Rows * width], Rows, width, type));
