@@ -28,7 +28,6 @@ internal static class RecipeRules
     {
         if (recipe.Model is null == recipe.InitFrom is null)
             return recipe.Model is null ? "model and init_from are missing: one of them says what to train" : "model and init_from are both given: leave one out";
-        if (recipe.Data.Count == 0) return "data is missing: name at least one file to train on";
         return NotNegative("validation_tokens", recipe.ValidationTokens);
     }
 

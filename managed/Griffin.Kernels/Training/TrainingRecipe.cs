@@ -19,7 +19,7 @@ public sealed record TrainingRecipe
     /// <summary>How Λ of random weights is drawn (<c>lambda</c>).</summary>
     public LambdaRule Lambda { get; init; } = LambdaRule.Code;
 
-    /// <summary>Files to train on (<c>data</c>).</summary>
+    /// <summary>Files to train on (<c>data</c>); none: the caller has a source of its own.</summary>
     public ValueList<string> Data { get; init; } = [];
 
     /// <summary>Held-out files (<c>validation</c>); none: nothing is evaluated.</summary>

@@ -98,6 +98,10 @@ internal sealed class DocumentFilesTests
     }
 
     [Test]
+    public void A_recipe_without_files_has_its_line() =>
+        Assert.That(() => new RecipeData(new TrainingRecipe(), config), Throws.ArgumentException.With.Message.StartsWith("data is missing: name at least one file to train on"));
+
+    [Test]
     public void The_tokenizer_of_the_data_goes_beside_the_model()
     {
         using TempFolder folder = new();

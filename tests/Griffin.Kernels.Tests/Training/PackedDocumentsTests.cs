@@ -82,6 +82,14 @@ internal sealed class PackedDocumentsTests
     }
 
     [Test]
+    public void Rows_come_in_no_order()
+    {
+        PackedDocuments source = new(Documents(900), config with { Vocabulary = 2000 }, rows: 1, length: 9, seed: 1);
+        int[] first = [.. Enumerable.Range(0, 100).Select(index => Fill(source, index).Targets[0])];
+        Assert.That(Enumerable.Range(1, 99).Count(i => first[i] == first[i - 1] + 9), Is.LessThan(8), "one row in a hundred should follow its neighbour");
+    }
+
+    [Test]
     public void Cut_points_of_one_long_text_move()
     {
         PackedDocuments source = new(Documents(90), config, rows: 1, length: 30, seed: 1);

@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Tests.Training;
 
 internal sealed class RecipeFileTests
 {
-    private static readonly TrainingRecipe least = new() { Model = GriffinPresets.Get("hawk-100m"), Data = ["/data/a.txt"] };
+    private static readonly TrainingRecipe least = new() { Model = GriffinPresets.Get("hawk-100m") };
 
     [Test]
     public void An_empty_object_is_the_usual_recipe() => Assert.That(Parse("{}"), Is.EqualTo(new TrainingRecipe()));
@@ -118,7 +118,6 @@ internal sealed class RecipeFileTests
         TestCaseData Of(string line, TrainingRecipe recipe) => new(recipe, line) { TestName = $"Unfit: {line}" };
         yield return Of("model and init_from are missing: one of them says what to train", least with { Model = null });
         yield return Of("model and init_from are both given: leave one out", least with { InitFrom = "x" });
-        yield return Of("data is missing: name at least one file to train on", least with { Data = [] });
         yield return Of("validation_tokens is -1: it must not be negative", least with { ValidationTokens = -1 });
         yield return Of("context is 0: it must be positive", least with { Context = 0 });
         yield return Of("rows is 0: it must be positive", least with { Rows = 0 });

@@ -14,12 +14,14 @@ public sealed class RecipeData
     /// <summary>Reads the data files.</summary>
     /// <param name="recipe">A valid recipe.</param>
     /// <param name="config">The model's shape.</param>
+    /// <exception cref="ArgumentException">The recipe names no file to train on.</exception>
     /// <exception cref="TrainingInputException">A file is of no use.</exception>
     /// <exception cref="CheckpointException">There is text, and the folder that should have a tokenizer for it has none that is read.</exception>
     public RecipeData(TrainingRecipe recipe, GriffinConfig config)
     {
         ArgumentNullException.ThrowIfNull(recipe);
         ArgumentNullException.ThrowIfNull(config);
+        if (recipe.Data.Count == 0) throw new ArgumentException("data is missing: name at least one file to train on", nameof(recipe));
         _tokenizerFolder = recipe.Tokenizer ?? recipe.InitFrom;
         _vocabulary = config.Vocabulary;
         Training = new PackedDocuments(Read(recipe.Data, config), config, recipe.Rows, recipe.Context, recipe.Seed);
