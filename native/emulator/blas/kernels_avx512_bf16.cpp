@@ -26,6 +26,15 @@ BLAS_AVX512 void pack(std::uint32_t* panel, int tile, const Operand& source, std
         });
         return;
     }
+    if (source.row_stride == 1) {
+        pack_adjacent(panel, tile, rows, words, [&](int word, int group, __mmask16 mask) BLAS_AVX512 {
+            const std::uint16_t* p = from + 2 * word * source.k_stride + group;
+            const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p));
+            if (2 * word + 1 == count) return low;
+            return _mm512_or_si512(low, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p + source.k_stride)), 16));
+        });
+        return;
+    }
     for (int word = 0; word < words; ++word)
         for (int r = 0; r < tile; ++r) {
             std::uint32_t pair = 0;

@@ -62,5 +62,18 @@ BLAS_AVX512 inline void pack_transposed(std::uint32_t* panel, int tile, int rows
     }
 }
 
+// load(word, group, mask): the words of rows [group, group + 16) at one place along k, for operands whose rows are neighbours in memory; zero where the
+// mask has no bit. Writes panel[word][tile] for all `words`.
+template <typename Load>
+BLAS_AVX512 inline void pack_adjacent(std::uint32_t* panel, int tile, int rows, int words, Load load) {
+    for (int group = 0; group < tile; group += 16) {
+        const int lanes = tile - group < 16 ? tile - group : 16;
+        const int present = rows - group < 0 ? 0 : rows - group < lanes ? rows - group : lanes;
+        const auto stored = static_cast<__mmask16>((1u << lanes) - 1);
+        const auto mask = static_cast<__mmask16>((1u << present) - 1);
+        for (int word = 0; word < words; ++word) _mm512_mask_storeu_epi32(panel + static_cast<std::int64_t>(word) * tile + group, stored, load(word, group, mask));
+    }
+}
+
 }
 }
