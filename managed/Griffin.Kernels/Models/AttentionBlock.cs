@@ -30,8 +30,8 @@ internal sealed class AttentionBlock(AttentionKernels kernels, int ringSlots, in
         else
         {
             kernels.Rotary.Run(stream, buffers.Qkv, call.Positions, kernels.Phases);
-            kernels.Prefill.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended);
-            kernels.Append.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots);
+            kernels.Prefill.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended, buffers.LogSumExp);
+            if (!ring.IsNone) kernels.Append.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots);
         }
 
         kernels.Out.Run(stream, buffers.Attended, weights.Out, output);

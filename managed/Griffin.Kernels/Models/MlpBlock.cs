@@ -12,8 +12,14 @@ internal sealed class MlpBlock(ModelKernels kernels)
     /// <param name="output">Receives the block's product, [tokens, d].</param>
     public void Run(GpuStream stream, LayerWeights weights, in MlpBuffers buffers, TensorView input, TensorView output)
     {
+        RunHidden(stream, weights, buffers, input);
+        kernels.Down.Run(stream, buffers.Hidden, weights.Down, output);
+    }
+
+    /// <summary>Queues everything but the last product.</summary>
+    public void RunHidden(GpuStream stream, LayerWeights weights, in MlpBuffers buffers, TensorView input)
+    {
         kernels.GateUp.Run(stream, input, weights.GateUp, buffers.GateUp);
         kernels.GeluMultiply.Run(stream, buffers.GateUp, weights.GateUpBias, buffers.Hidden);
-        kernels.Down.Run(stream, buffers.Hidden, weights.Down, output);
     }
 }

@@ -38,7 +38,7 @@ internal sealed class RecurrentBlock(RecurrentKernels kernels, int width)
         if (call.Step)
             kernels.ScanStep.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden);
         else
-            kernels.Scan.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden, buffers.Scratch);
+            kernels.Scan.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden, buffers.Scratch, buffers.Hidden);
         kernels.Out.Run(stream, buffers.Mixed, weights.Out, output);
     }
 }

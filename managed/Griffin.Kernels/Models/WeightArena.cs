@@ -23,6 +23,24 @@ internal sealed class WeightArena : ICheckpointSource, IDisposable
 
     public long Bytes => _memory.Bytes;
 
+    /// <summary>A float32 arena of zeros, for gradients and moments.</summary>
+    public static WeightArena Zeroed(GpuDevice device, GriffinConfig config)
+    {
+        WeightArena arena = new(device, config, ElementType.Float32);
+        try
+        {
+            using GpuStream stream = device.CreateStream();
+            arena.Clear(stream);
+            stream.Synchronize();
+            return arena;
+        }
+        catch
+        {
+            arena.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Streams a checkpoint to the device through two pinned buffers: one is filled while the other is on its way.</summary>
     public static WeightArena Load(GpuDevice device, ICheckpointSource source, ElementType type, IProgress<ModelProgress>? progress, CancellationToken cancellationToken)
     {
@@ -39,11 +57,25 @@ internal sealed class WeightArena : ICheckpointSource, IDisposable
         }
     }
 
+    /// <summary>Replaces every weight by those of a checkpoint folder of the same shape.</summary>
+    public void Load(string checkpoint)
+    {
+        using CheckpointReader reader = CheckpointReader.Open(checkpoint);
+        if (reader.Config != Config) throw new CheckpointException(checkpoint, "is of a model of another shape");
+        Fill(_memory.Device, reader, null, default);
+    }
+
     /// <summary>A weight, or the first of a group of adjacent ones, as a matrix.</summary>
     /// <param name="name">The weight.</param>
     /// <param name="rows">Rows of the weight, or of the whole group.</param>
     /// <param name="columns">Columns.</param>
     public TensorView View(WeightName name, long rows, long columns) => TensorView.Of(_memory, Layout.OffsetOf(name), Layout.Type, rows, columns);
+
+    /// <summary>Every element, gaps included, as one row.</summary>
+    public TensorView Flat => TensorView.Of(_memory, 0, Layout.Type, 1, Layout.Elements);
+
+    /// <summary>Queues setting every element to zero.</summary>
+    public void Clear(GpuStream stream) => stream.Fill(_memory, 0, _memory.Bytes, 0);
 
     public void Read(WeightName name, ElementType type, long firstElement, Span<byte> destination)
     {

@@ -21,13 +21,21 @@ public sealed class GpuBlas : IDisposable
         Check(blas.Create(out nint handle), "cublasCreate");
         _handle = new BlasHandle(context, stream.Handle, handle);
         Check(blas.SetStream(handle, stream.Handle.Value), "cublasSetStream");
-        // cuBLAS's own advice: 32 MiB on Hopper and newer, 4 MiB before. Its default would be allocated lazily, which a capture forbids.
-        _workspace = device.AllocateBytes(device.Kind == GpuDeviceKind.Cuda && device.ComputeCapability.Major >= 9 ? LargeWorkspace : SmallWorkspace);
+        // cuBLAS's default would be allocated lazily, which a capture forbids.
+        _workspace = device.AllocateBytes(WorkspaceBytesFor(device));
         Check(blas.SetWorkspace(handle, _workspace.Address, (ulong)_workspace.Bytes), "cublasSetWorkspace");
     }
 
     /// <summary>Bytes of device memory set aside for cuBLAS.</summary>
     public long WorkspaceBytes => _workspace.Bytes;
+
+    /// <summary>Bytes that a stream's products set aside on a device, by cuBLAS's own advice: 32 MiB on Hopper and newer, 4 MiB before; 0 without cuBLAS.</summary>
+    public static long WorkspaceBytesFor(GpuDevice device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        if (!device.HasBlas) return 0;
+        return device.Kind == GpuDeviceKind.Cuda && device.ComputeCapability.Major >= 9 ? LargeWorkspace : SmallWorkspace;
+    }
 
     /// <summary>Queues y [M, N] = op(x) [M, K] · op(w) [K, N], or adds the product to y; op transposes where asked for.</summary>
     /// <param name="x">The left factor.</param>

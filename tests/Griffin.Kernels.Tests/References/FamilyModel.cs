@@ -23,11 +23,15 @@ internal sealed record FamilyModel(string Name, string[] Blocks, int? Window)
     public override string ToString() => Name;
 
     /// <summary>The model in float64.</summary>
-    public GriffinReference Reference(bool windowRule = false)
+    public GriffinReference Reference(bool windowRule = false) =>
+        new(new ReferenceModel(Config(Window is { } window ? window + (windowRule ? 0 : 1) : int.MaxValue), Tensors()));
+
+    /// <summary>The model in float64 with some tensors changed, W + 1 keys visible.</summary>
+    public ReferenceModel Reference(Action<Dictionary<string, TestTensor>> change)
     {
-        var keysVisible = Window is { } window ? window + (windowRule ? 0 : 1) : int.MaxValue;
-        return new GriffinReference(new ReferenceModel(
-            new ReferenceConfig(GoldenModel.Heads, keysVisible, GoldenModel.EmbeddingScale, GoldenModel.SoftCap), Tensors()));
+        var tensors = Tensors();
+        change(tensors);
+        return new ReferenceModel(Config(Window + 1 ?? int.MaxValue), tensors);
     }
 
     /// <summary>Writes a Hugging Face folder.</summary>
@@ -37,6 +41,8 @@ internal sealed record FamilyModel(string Name, string[] Blocks, int? Window)
         File.WriteAllText(Path.Combine(folder, "config.json"), GoldenModel.Config(Blocks, Window, keysVisible));
         TestSafetensors.Write(Path.Combine(folder, "model.safetensors"), Tensors());
     }
+
+    private static ReferenceConfig Config(int keysVisible) => new(GoldenModel.Heads, keysVisible, GoldenModel.EmbeddingScale, GoldenModel.SoftCap);
 
     private Dictionary<string, TestTensor> Tensors()
     {
