@@ -37,7 +37,14 @@ internal sealed class CommonOptions
 
     /// <summary>The values on a command line.</summary>
     internal CommonSettings Read(ParseResult parsed, CliStreams streams) =>
-        new(parsed.GetValue(_device) ?? "auto", parsed.GetValue(_precision) == "float32" ? ElementType.Float32 : ElementType.BFloat16, parsed.GetValue(_json), streams);
+        new(parsed.GetValue(_device) ?? "auto", PrecisionOf(parsed.GetValue(_precision)), parsed.GetValue(_json), streams);
+
+    private static ElementType? PrecisionOf(string? word) => word switch
+    {
+        null => null,
+        "float32" => ElementType.Float32,
+        _ => ElementType.BFloat16,
+    };
 
     private static bool IsDeviceName(string device) => device is "auto" or "cuda" or "emulator"
         || (device.StartsWith("cuda:", StringComparison.Ordinal) && device.Length > 5 && device.AsSpan(5).IndexOfAnyExceptInRange('0', '9') < 0);
@@ -45,11 +52,14 @@ internal sealed class CommonOptions
 
 /// <summary>What every verb knows.</summary>
 /// <param name="Device">The device asked for.</param>
-/// <param name="Precision">The storage type.</param>
+/// <param name="GivenPrecision">The storage type, when one was asked for.</param>
 /// <param name="Json">Whether the result is one JSON object.</param>
 /// <param name="Streams">Where to write.</param>
-internal sealed record CommonSettings(string Device, ElementType Precision, bool Json, CliStreams Streams)
+internal sealed record CommonSettings(string Device, ElementType? GivenPrecision, bool Json, CliStreams Streams)
 {
+    /// <summary>The storage type.</summary>
+    internal ElementType Precision => GivenPrecision ?? ElementType.BFloat16;
+
     /// <summary>Long work with progress on the error stream, unless nobody watches.</summary>
     internal LongWork Work => new(Streams, visible: Streams.Interactive);
 

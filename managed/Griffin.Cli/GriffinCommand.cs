@@ -2,6 +2,7 @@ using System.CommandLine;
 using Griffin.Cli.Verbs;
 using Griffin.Kernels.Checkpoints;
 using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Training;
 
 namespace Griffin.Cli;
 
@@ -43,7 +44,7 @@ internal static class GriffinCommand
         CommonOptions common = new();
         RootCommand root = new("Runs Griffin, Hawk and RecurrentGemma models with CUDA kernels compiled at run time, on a GPU or on the emulator.");
         common.AddTo(root);
-        foreach (Verb verb in (Verb[])[new DoctorVerb(), new GenerateVerb(), new LogitsVerb(), new ScoreVerb(), new InitVerb(), new KernelsVerb()])
+        foreach (Verb verb in (Verb[])[new DoctorVerb(), new GenerateVerb(), new LogitsVerb(), new ScoreVerb(), new InitVerb(), new TrainVerb(), new KernelsVerb()])
             root.Add(verb.Build(common, streams));
         return root;
     }
@@ -74,7 +75,7 @@ internal static class GriffinCommand
         OperationCanceledException => (ExitCode.Cancelled, "cancelled"),
         ArgumentException argument => (ExitCode.Failure, FirstLine(WithoutParameter(argument))),
         CheckpointException or IOException or UnauthorizedAccessException or DeviceUnavailableException or GpuException or KernelCompilationException
-            or NotSupportedException => (ExitCode.Failure, FirstLine(error.Message)),
+            or NotSupportedException or TrainingInputException or TrainingStoppedException => (ExitCode.Failure, FirstLine(error.Message)),
         OutOfMemoryException => (ExitCode.Failure, "not enough memory"),
         AggregateException { InnerExceptions: [Exception inner, ..] } => Describe(inner),
         _ => (ExitCode.Failure, $"unexpected {error.GetType().Name}: {FirstLine(error.Message)}"),

@@ -38,6 +38,7 @@ internal sealed class ModelRun : IDisposable
         Device.Dispose();
     }
 
-    private static StageProgress Stage(ModelProgress report) =>
+    /// <summary>A model's progress in the words of this command.</summary>
+    internal static StageProgress Stage(ModelProgress report) =>
         new(report.Stage == "kernels" ? "compiling kernels" : "loading weights", report.Done, report.Total);
 }

@@ -13,7 +13,7 @@ internal static class OptionKit
         new(name)
         {
             Description = description,
-            HelpName = typeof(T) == typeof(float) ? "X" : "N",
+            HelpName = IsWhole<T>() ? "N" : "X",
             CustomParser = result =>
             {
                 string text = result.Tokens[0].Value;
@@ -23,11 +23,13 @@ internal static class OptionKit
                     return value;
                 }
                 string range = most == T.MaxValue ? $"from {least}" : $"from {least} to {most}";
-                string kind = typeof(T) == typeof(float) ? "a number" : "a whole number";
+                string kind = IsWhole<T>() ? "a whole number" : "a number";
                 result.AddError(string.Create(CultureInfo.InvariantCulture, $"{name} is '{text}': {kind} {range} is needed"));
                 return null;
             },
         };
+
+    private static bool IsWhole<T>() => typeof(T) != typeof(float) && typeof(T) != typeof(double);
 
     /// <summary>Refuses the empty word for a path.</summary>
     internal static TOption NotEmpty<TOption>(this TOption option) where TOption : Option

@@ -55,6 +55,9 @@ public sealed class Trainer : IDisposable
     /// <summary>True when the recipe's steps are done.</summary>
     public bool IsFinished => _state.Step >= _recipe.Steps;
 
+    /// <summary>True when there is held-out data to evaluate.</summary>
+    public bool HasHeldOut => _heldOut is not null;
+
     /// <summary>The model's shape.</summary>
     public GriffinConfig Config => _session.Config;
 

@@ -36,9 +36,21 @@ internal sealed record CliRun(int ExitCode, string Output, string Error)
         return Of(args, output, interactive: true, CancellationToken.None);
     }
 
+    /// <summary>Runs a command line whose error stream goes to a writer of the caller's.</summary>
+    public static CliRun OfError(string[] args, StringWriter error, CancellationToken cancellationToken)
+    {
+        using StringWriter output = new() { NewLine = "\n" };
+        return Of(args, output, error, interactive: false, cancellationToken);
+    }
+
     private static CliRun Of(string[] args, StringWriter output, bool interactive, CancellationToken cancellationToken)
     {
         using StringWriter error = new() { NewLine = "\n" };
+        return Of(args, output, error, interactive, cancellationToken);
+    }
+
+    private static CliRun Of(string[] args, StringWriter output, StringWriter error, bool interactive, CancellationToken cancellationToken)
+    {
         using CliStreams streams = new(output, error, interactive);
         int exitCode = GriffinCommand.RunAsync(args, streams, cancellationToken).GetAwaiter().GetResult();
         return new CliRun(exitCode, output.ToString(), error.ToString());

@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Tests.Cli;
 internal sealed class CommandLineTests
 {
     private const int Failure = 1, Usage = 2;
-    private const string Verbs = "doctor, generate, logits, score, init, kernels";
+    private const string Verbs = "doctor, generate, logits, score, init, train, kernels";
 
     private static string Model => TestData.AustenTiny;
 
@@ -17,7 +17,7 @@ internal sealed class CommandLineTests
     {
         CliRun.AssertRefused(Usage, $"say a verb: {Verbs}");
         CliRun.AssertRefused(Usage, $"say a verb: {Verbs}", "--device", "emulator");
-        CliRun.AssertRefused(Usage, $"unknown verb 'train'; there are {Verbs}", "train", "--model", "x");
+        CliRun.AssertRefused(Usage, $"unknown verb 'quantize'; there are {Verbs}", "quantize", "--model", "x");
         CliRun.AssertRefused(Usage, $"unknown option '--foo' before a verb; the verbs are {Verbs}", "--foo");
         CliRun.AssertRefused(Usage, "unknown option '--foo' of generate; see griffin generate --help", "generate", "--foo", "--prompt", "x");
         CliRun.AssertRefused(Usage, "nothing takes the argument 'extra' of doctor; see griffin doctor --help", "doctor", "extra");
