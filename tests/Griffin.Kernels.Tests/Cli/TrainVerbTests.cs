@@ -156,6 +156,18 @@ internal sealed class TrainVerbTests
     }
 
     [Test]
+    public void A_run_that_loses_its_footing_says_where_and_leaves_its_log()
+    {
+        using TempFolder folder = MakeInputs();
+        CliRun run = Train(folder, "--learning-rate", "1e30");
+        Assert.That((run.ExitCode, run.Output), Is.EqualTo((1, "")));
+        Assert.That(run.ErrorLines[^1], Does.Match("^griffin: step [2-6]: the (loss|gradient)"));
+        Assert.That(TrainingLog.Read(folder.File("run/log.jsonl")).Select(step => step.Loss), Is.Not.Empty.And.All.Matches<double>(double.IsFinite));
+        Assert.That(File.Exists(folder.File("run/report.html")));
+        Assert.That(Directory.Exists(folder.File("run/model")), Is.False);
+    }
+
+    [Test]
     public void Each_mistake_has_its_line()
     {
         using TempFolder folder = MakeInputs();
