@@ -28,7 +28,7 @@ struct AdamWParams {
 };
 
 template <typename T, int VEC, int ITEMS>
-__global__ void __launch_bounds__(256) adam_w(AdamWParams p) {
+__global__ void __launch_bounds__(256, 1) adam_w(AdamWParams p) {
     const f32 norm = *p.norm;
     if (!(norm < __int_as_float(0x7F800000))) return;
     const f32 rate = p.settings[0], beta1 = p.settings[1], beta2 = p.settings[2], eps = p.settings[3];
