@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
@@ -135,6 +136,39 @@ internal sealed class FarAddressTests
         Assert.That(near, Is.All.InRange(-30f, 30f));
         Assert.That(near, Is.Not.EqualTo(values));
         Close.Exact(far, near);
+    }
+
+    /// <summary>The far row's best token has occurred, says the far slot: the penalty leaves it to the second. Counting then reaches that slot, too.</summary>
+    [Test]
+    public void DrawFromAFarRowAndAFarSlot([Values("narrow", "wide")] string variant)
+    {
+        using var test = Open();
+        var slotBytes = (int)Sampler.StateBytes(Width);
+        using var logits = test.Device.AllocateBytes((FarStride + Width) * sizeof(float));
+        using var states = test.Device.AllocateBytes((FarStride * sizeof(int)) + slotBytes);
+        LayerState pool = new(states, states.Address, FarStride * sizeof(int));
+        var sampler = new Sampler(test.Device, Width, variant);
+        foreach (var (row, best) in new[] { (0, 3), (1, 11) })
+        {
+            var values = new float[Width];
+            (values[best], values[5]) = (2, 1);
+            test.Stream.CopyToDevice<float>(values, logits, row * FarStride * sizeof(float));
+            var slot = new byte[slotBytes];
+            new SamplerSettings { RepetitionPenalty = 4 }.WriteTo(slot);
+            MemoryMarshal.Cast<byte, int>(slot.AsSpan())[^(Width - 11)] = 1;
+            test.Stream.CopyToDevice<byte>(slot, states, row * FarStride * sizeof(int));
+        }
+
+        var tokens = test.Integers(-1, -1);
+        sampler.Run(test.Stream, TensorView.Of(logits, 0, ElementType.Float32, 2, Width, FarStride), test.Integers(5, 5), test.Integers(0, 1), pool, tokens);
+        var drawn = new int[2];
+        test.Stream.CopyToHost(tokens.Owner, (long)(tokens.Address - tokens.Owner.Address), drawn.AsSpan());
+        sampler.Count(test.Stream, new SequenceCase([new(0, 5), new(1, 5)], [5, 5]).Upload(test), test.Integers(3, 11), pool);
+        var counts = new int[Width];
+        test.Stream.CopyToHost(states, (FarStride * sizeof(int)) + slotBytes - (Width * sizeof(int)), counts.AsSpan());
+        test.Stream.Synchronize();
+        Assert.That(drawn, Is.EqualTo(new[] { 3, 5 }));
+        Assert.That(counts[11], Is.EqualTo(2));
     }
 
     [Test]
