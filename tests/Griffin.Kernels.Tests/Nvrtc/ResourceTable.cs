@@ -13,7 +13,7 @@ namespace Griffin.Kernels.Tests.Nvrtc;
 /// The compiler's optimiser orders some of its work by the addresses of its own objects: the same program, compiled again in a process that
 /// has compiled others, may become other code (without address randomisation the sequence repeats exactly; time, threads and the contents of
 /// fresh memory have no part in it). A kernel that was seen to get other registers for that reason has the range seen, as in 96-104/0; every
-/// other cell is exact. GRIFFIN_UPDATE_RESOURCES=1 writes the files anew after a kernel changed: read the difference.
+/// other cell is exact. GRIFFIN_UPDATE_RESOURCES=1 writes the files anew after a kernel changed, keeping ranges that still hold: read the difference.
 /// GRIFFIN_UPDATE_RESOURCES=widen compiles everything once more and widens the cells that differ in registers to a range.
 /// </remarks>
 internal sealed class ResourceTable
@@ -29,18 +29,19 @@ internal sealed class ResourceTable
     public void Update(string version)
     {
         var mode = Environment.GetEnvironmentVariable("GRIFFIN_UPDATE_RESOURCES");
-        if (mode == "widen")
+        if (mode is not ("1" or "widen")) return;
+        var recorded = Read(version);
+        foreach (var (key, row) in _rows)
         {
-            var recorded = Read(version);
-            foreach (var (key, row) in _rows)
+            if (!recorded.TryGetValue(key, out var bounds) || bounds.Length != row.Length) continue;
+            for (var column = FirstArchitecture; column < row.Length; column++)
             {
-                if (!recorded.TryGetValue(key, out var bounds) || bounds.Length != row.Length) continue;
-                for (var column = FirstArchitecture; column < row.Length; column++)
-                    row[column] = Widen(row[column], bounds[column]);
+                if (mode == "widen") row[column] = Widen(row[column], bounds[column]);
+                else if (Agrees(row[column], bounds[column])) row[column] = bounds[column];
             }
         }
 
-        if (mode is "1" or "widen") File.WriteAllText(PathOf(version), ToString());
+        File.WriteAllText(PathOf(version), ToString());
     }
 
     /// <summary>What does not agree with the checked-in file: one line a cell.</summary>
