@@ -22,6 +22,13 @@ internal sealed class SourceDigest : IDisposable
         return this;
     }
 
+    /// <summary>Adds a setting in words.</summary>
+    internal SourceDigest Add(string name, string value)
+    {
+        Append($"{name}={value}");
+        return this;
+    }
+
     /// <summary>Adds data behind its length.</summary>
     internal SourceDigest Add(string name, ReadOnlySpan<int> data)
     {

@@ -43,6 +43,10 @@ public sealed class Phonebook : SyntheticTask
     /// <param name="length">Tokens of the row.</param>
     public static int MostEntries(int length) => (length - 1) / LongestEntry - Lookups;
 
+    /// <summary>The shortest row that so many entries are sure to fit.</summary>
+    /// <param name="entries">Entries of the book.</param>
+    public static int LengthFor(int entries) => checked((entries + Lookups) * LongestEntry + 1);
+
     private protected override void Describe(SourceDigest digest) => digest.Add("entries", Entries);
 
     private protected override void FillRow(CounterStream random, MicroBatchRow row)
