@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
+using Griffin.Kernels.Models;
 
 namespace Griffin.Cli;
 
@@ -54,6 +55,15 @@ internal static class OptionKit
                 return text;
             },
         };
+
+    /// <summary>Some files.</summary>
+    internal static Option<string[]?> Files(string name, string description) =>
+        new Option<string[]?>(name) { Description = description, HelpName = "FILE...", AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore }.NotEmpty();
+
+    /// <summary>The full paths of the files on the command line; null when the option is not there.</summary>
+    internal static ValueList<string>? Paths(ParseResult parsed, Option<string[]?> option) => parsed.GetResult(option) is null
+        ? null
+        : ValueList.Create<string>([.. parsed.GetValue(option)!.Select(Path.GetFullPath)]);
 
     /// <summary>A list of whole numbers, as 5,7,11.</summary>
     internal static Option<int[]?> Integers(string name, string description, int least) =>

@@ -27,8 +27,8 @@ internal sealed class RecipeOptions
         _size = Add(new Option<string?>("--size") { Description = "train a preset from random weights, as hawk-100m; a recipe can also spell a shape", HelpName = "NAME" });
         _initFrom = Add(new Option<string?>("--init-from") { Description = "begin with a checkpoint's weights", HelpName = "DIR" }.NotEmpty());
         _lambda = Add(OptionKit.Word("--lambda", "how the recurrence's Λ is drawn (default: code)", "code", "paper"));
-        _data = Add(Files("--data", "files to train on: text, .jsonl, or token ids in .npy, .u16, .u32"));
-        _validation = Add(Files("--validation", "held-out files, scored in consecutive pieces"));
+        _data = Add(OptionKit.Files("--data", "files to train on: text, .jsonl, or token ids in .npy, .u16, .u32"));
+        _validation = Add(OptionKit.Files("--validation", "held-out files, scored in consecutive pieces"));
         _validationTokens = Add(OptionKit.Number("--validation-tokens", "score only the first N tokens of them; 0: all (default)", 0, Most));
         _tokenizer = Add(new Option<string?>("--tokenizer") { Description = "folder of the tokenizer for text (default: that of --init-from, else bytes)", HelpName = "DIR" }.NotEmpty());
         _context = Add(OptionKit.Number("--context", $"tokens of a row (default: {usual.Context})", 1, 1 << 24));
@@ -88,8 +88,8 @@ internal sealed class RecipeOptions
                 "code" => LambdaRule.Code,
                 _ => recipe.Lambda,
             },
-            Data = Paths(parsed, _data) ?? recipe.Data,
-            Validation = Paths(parsed, _validation) ?? recipe.Validation,
+            Data = OptionKit.Paths(parsed, _data) ?? recipe.Data,
+            Validation = OptionKit.Paths(parsed, _validation) ?? recipe.Validation,
             ValidationTokens = parsed.GetValue(_validationTokens) ?? recipe.ValidationTokens,
             Tokenizer = parsed.GetValue(_tokenizer) is { } tokenizer ? Path.GetFullPath(tokenizer) : recipe.Tokenizer,
         };
@@ -119,13 +119,6 @@ internal sealed class RecipeOptions
     };
 
     private static Option<double?> Real(string name, string description, double most = double.MaxValue) => OptionKit.Number(name, description, 0, most);
-
-    private static Option<string[]?> Files(string name, string description) =>
-        new Option<string[]?>(name) { Description = description, HelpName = "FILE...", AllowMultipleArgumentsPerToken = true, Arity = ArgumentArity.OneOrMore }.NotEmpty();
-
-    private static ValueList<string>? Paths(ParseResult parsed, Option<string[]?> option) => parsed.GetResult(option) is null
-        ? null
-        : ValueList.Create<string>([.. parsed.GetValue(option)!.Select(Path.GetFullPath)]);
 
     private TOption Add<TOption>(TOption option) where TOption : Option
     {

@@ -100,7 +100,7 @@ public sealed class CostExperiment : Experiment
             MicroBatch prompt = new(1, recipe.Context);
             new RandomTokens(new TaskSettings(1, recipe.Context) { Split = TaskSplit.HeldOut }, model.Config.Vocabulary).Fill(0, prompt);
             session.Forward(states[0], prompt.Tokens, [], LogitsSelection.None, []);
-            for (int row = 1; row < states.Length; row++) states[0].CopyTo(states[row]);
+            for (int row = 1; row < states.Length; row++) states[row].CopyFrom(states[0]);
             using BatchDecoder decoder = session.CreateDecoder(states, [.. states.Select(_ => SamplerSettings.Greedy)]);
             for (int row = 0; row < states.Length; row++) decoder.Feed(row, row % model.Config.Vocabulary);
             List<double> seconds = [];
@@ -129,7 +129,7 @@ public sealed class CostExperiment : Experiment
     {
         ExperimentScale.Tiny => new(TextData.Model(width: 16, layers: 3, heads: 2, window: 8), [16, 32], Tokens: 32, TimedSteps: 2, Batch: 2, DecodeSteps: 3),
         ExperimentScale.Small => new(TextData.Model(width: 128, layers: 3, heads: 2, window: 256), [256, 512, 1024, 2048, 4096], Tokens: 4096, TimedSteps: 5, Batch: 4, DecodeSteps: 32),
-        _ => new(GriffinPresets.Get("griffin-400m"), [2048, 4096, 8192], Tokens: 8 * 8192, TimedSteps: 20, Batch: 16, DecodeSteps: 128),
+        _ => new(GriffinPresets.Get("griffin-400m"), [2048, 4096, 8192], Tokens: 4 * 8192, TimedSteps: 20, Batch: 16, DecodeSteps: 128),
     };
 
     private static string Say(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

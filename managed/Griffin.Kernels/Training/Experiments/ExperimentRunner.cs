@@ -40,7 +40,7 @@ public static class ExperimentRunner
         ];
         PartStore store = new(settings.Folder, Identity(experiment, facts, plan.DataIdentity));
         ExperimentPart[] wanted = [.. plan.Parts.Where(part => settings.Families.Contains(part.Family))];
-        ExperimentResult result = Collect(experiment, plan, facts, store);
+        ExperimentResult result = Collect(experiment, plan, settings, facts, store);
         result.Save(settings.Folder);
         for (int i = 0; i < wanted.Length; i++)
         {
@@ -51,7 +51,7 @@ public static class ExperimentRunner
             onProgress?.Invoke(progress);
             Directory.CreateDirectory(store.FolderOf(part));
             store.Save(part, part.Work(new PartRun(device, store.FolderOf(part), step => onProgress?.Invoke(progress with { Step = step }), cancellationToken)));
-            result = Collect(experiment, plan, facts, store);
+            result = Collect(experiment, plan, settings, facts, store);
             result.Save(settings.Folder);
         }
         return result;
@@ -71,20 +71,24 @@ public static class ExperimentRunner
         if (!experiment.NeedsText && settings.Data.Count > 0) throw new ArgumentException($"{experiment.Name} makes its own data: leave --data out");
     }
 
-    private static ExperimentResult Collect(Experiment experiment, ExperimentPlan plan, IReadOnlyList<(string Name, string Value)> facts, PartStore store)
+    private static ExperimentResult Collect(Experiment experiment, ExperimentPlan plan, ExperimentSettings settings, IReadOnlyList<(string Name, string Value)> facts, PartStore store)
     {
         List<ResultRow> rows = [];
         List<(string, IReadOnlyList<StepReport>)> logs = [];
-        int done = 0;
+        (int done, int left) = (0, 0);
         foreach (ExperimentPart part in plan.Parts)
         {
-            if (store.Find(part, experiment.Columns.Count) is not { } found) continue;
+            if (store.Find(part, experiment.Columns.Count) is not { } found)
+            {
+                left += settings.Families.Contains(part.Family) ? 1 : 0;
+                continue;
+            }
             done++;
             rows.AddRange(found.Select(values => new ResultRow(part.Family, [.. values])));
             string log = Path.Combine(store.FolderOf(part), TrainingLog.FileName);
             if (File.Exists(log)) logs.Add((part.Name, TrainingLog.Read(log)));
         }
-        return new ExperimentResult(experiment, [.. facts, ("done", $"{done} of {plan.Parts.Count} parts")], rows, logs);
+        return new ExperimentResult(experiment, [.. facts, ("done", $"{done} of {done + left} parts")], rows, logs);
     }
 
     private static string Identity(Experiment experiment, IEnumerable<(string Name, string Value)> facts, string? data)

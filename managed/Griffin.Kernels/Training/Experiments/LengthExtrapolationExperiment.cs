@@ -107,7 +107,7 @@ public sealed class LengthExtrapolationExperiment : Experiment
     {
         ExperimentScale.Tiny => new(TextData.Model(width: 16, layers: 3, heads: 2, window: 8), Length: 16, Rows: 2, Steps: 4, LearningRate: 3e-3, HeldOutTokens: 256),
         ExperimentScale.Small => new(TextData.Model(width: 64, layers: 3, heads: 2, window: 64), Length: 128, Rows: 16, Steps: 1500, LearningRate: 3e-3, HeldOutTokens: 1 << 16),
-        _ => new(TextData.Preset("400m"), Length: 2048, Rows: 32, Steps: 100_000, LearningRate: 4e-4, HeldOutTokens: 1 << 22),
+        _ => new(TextData.Preset("400m"), Length: 2048, Rows: 16, Steps: 100_000, LearningRate: 4e-4, HeldOutTokens: 1 << 22),
     };
 
     private static string Say(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

@@ -74,6 +74,7 @@ public sealed class ScalingExperiment : Experiment
             Rows = scale.Rows,
             Steps = steps,
             Precision = settings.Precision,
+            Recompute = settings.Scale == ExperimentScale.Full,
             PeakLearningRate = scale.LearningRate * Math.Sqrt(scale.Models[0].Width / (double)griffin.Width),
             WarmUpSteps = steps / 20,
             Seed = settings.Seed,
