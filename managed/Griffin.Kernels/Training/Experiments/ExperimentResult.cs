@@ -125,7 +125,7 @@ public sealed record ExperimentResult(
     /// <summary>Means over groups of steps: a single step's loss is noise on small batches.</summary>
     private static List<(double X, double Y)> Curve(IReadOnlyList<StepReport> steps) =>
     [
-        .. steps.Chunk((steps.Count + CurvePoints - 1) / CurvePoints is > 0 and int size ? size : 1)
+        .. steps.Chunk(Math.Max(1, (steps.Count + CurvePoints - 1) / CurvePoints))
             .Select(group => ((double)group[^1].Step, group.Average(step => step.Loss))),
     ];
 

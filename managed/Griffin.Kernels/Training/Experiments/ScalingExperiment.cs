@@ -108,10 +108,10 @@ public sealed class ScalingExperiment : Experiment
             Length: 16, Rows: 2, TokensPerParameter: 0.005, LearningRate: 3e-3, HeldOutTokens: 128),
         ExperimentScale.Small => new(
             [
-                TextData.Model(width: 32, layers: 3, heads: 2, window: 64), TextData.Model(width: 48, layers: 3, heads: 2, window: 64),
-                TextData.Model(width: 64, layers: 3, heads: 2, window: 64), TextData.Model(width: 96, layers: 3, heads: 2, window: 64),
+                TextData.Model(width: 32, layers: 3, heads: 2, window: 64), TextData.Model(width: 48, layers: 3, heads: 3, window: 64),
+                TextData.Model(width: 64, layers: 3, heads: 4, window: 64), TextData.Model(width: 80, layers: 3, heads: 5, window: 64),
             ],
-            Length: 128, Rows: 16, TokensPerParameter: 10, LearningRate: 4e-3, HeldOutTokens: 1 << 16),
+            Length: 128, Rows: 16, TokensPerParameter: 6, LearningRate: 4e-3, HeldOutTokens: 1 << 16),
         _ => new(
             [TextData.Preset("100m"), TextData.Preset("200m"), TextData.Preset("400m"), TextData.Preset("1b")],
             Length: 2048, Rows: 16, TokensPerParameter: 20, LearningRate: 1e-3, HeldOutTokens: 1 << 22),
