@@ -23,7 +23,7 @@ public sealed class SelectiveCopyingExperiment : TaskExperiment
     private protected override TaskScale Sizes(ExperimentScale scale) => scale switch
     {
         ExperimentScale.Tiny => new(Size: 16, Window: 8, Width: 16, Layers: 3, Rows: 4, Steps: 4, LearningRate: 3e-3, Sequences: 10, Asked: [16]),
-        ExperimentScale.Small => new(Size: 64, Window: 32, Width: 32, Layers: 3, Rows: 32, Steps: 3000, LearningRate: 3e-3, Sequences: 1000, Asked: [64]),
+        ExperimentScale.Small => new(Size: 64, Window: 32, Width: 32, Layers: 3, Rows: 32, Steps: 4500, LearningRate: 3e-3, Sequences: 1000, Asked: [64]),
         _ => new(Size: 1024, Window: 512, Width: 64, Layers: 5, Rows: 64, Steps: 100_000, LearningRate: 1e-3, Sequences: 1000, Asked: [1024]),
     };
 
