@@ -9,6 +9,9 @@ internal static class TestData
     /// <summary>Full path of a data file or folder, as <c>oracle/small/tokens.npy</c>.</summary>
     public static string Path(string relative) => System.IO.Path.Combine(Root, relative);
 
-    /// <summary>The shipped model.</summary>
+    /// <summary>The small model that others trained, with what their program computes from it.</summary>
     public static string AustenTiny => Path("austen-tiny");
+
+    /// <summary>The model that the repository ships.</summary>
+    public static string Shipped => Path("shipped");
 }

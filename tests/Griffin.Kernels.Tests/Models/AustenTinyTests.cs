@@ -5,7 +5,7 @@ using Griffin.Kernels.Tests.References;
 
 namespace Griffin.Kernels.Tests.Models;
 
-/// <summary>The shipped model against an independent implementation: scores of held-out text at three context lengths, greedy continuations.</summary>
+/// <summary>A model that others trained, against their implementation: scores of held-out text at three context lengths, greedy continuations.</summary>
 [TestFixture(ElementType.Float32)]
 [TestFixture(ElementType.BFloat16)]
 public sealed class AustenTinyTests(ElementType precision) : IDisposable

@@ -2,7 +2,7 @@ using System.Text;
 using System.Text.Json;
 namespace Griffin.Kernels.Tests.References;
 
-/// <summary>The shipped model's expected scores and continuations, computed by an implementation that is not ours.</summary>
+/// <summary>The independently trained model's scores and continuations, computed by an implementation that is not ours.</summary>
 internal static class AustenTinyData
 {
     public const int Bos = 2;
