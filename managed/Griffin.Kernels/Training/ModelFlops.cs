@@ -6,12 +6,9 @@ namespace Griffin.Kernels.Training;
 /// <summary>Arithmetic that training needs, and what devices can do of it at most.</summary>
 public static class ModelFlops
 {
-    // Dense bfloat16 tensor throughput with float32 accumulation, as NVIDIA's data sheets give it, by the name that the driver reports.
-    private static readonly (string Name, double Flops)[] peaks =
-    [
-        ("H100 NVL", 835e12), ("H100 PCIe", 756e12), ("H100", 989e12), ("H200", 989e12), ("GH200", 989e12),
-        ("A100", 312e12), ("A800", 312e12), ("L40S", 362e12), ("A10G", 70e12), ("RTX 4090", 165e12), ("RTX 3090", 71e12),
-    ];
+    // Dense bfloat16 tensor throughput with float32 accumulation, from the data sheets, by a part of the name that the driver reports. Cards of one
+    // chip differ in clocks, so a name says which card: the SXM H100 alone is an "80GB HBM3".
+    private static readonly (string Name, double Flops)[] peaks = [("H100 80GB HBM3", 989e12), ("A100", 312e12)];
 
     /// <summary>Floating-point operations of forward and backward pass for one token: 6 for each weight of a product, and three times attention's own forward.</summary>
     /// <param name="config">The model.</param>
