@@ -24,6 +24,7 @@ constexpr u64 kGuard = 64 * 1024;            // between allocations of checked d
 constexpr u64 kUncheckedGuard = kPage;
 constexpr u64 kMisplacement = 256;           // a checked allocation starts here in its page: aligned to 256 bytes and to no more
 constexpr size_t kRememberedFrees = 4096;
+constexpr u64 kWorthHugePages = u64{8} << 20;
 
 struct Entry {
     Allocation allocation;
@@ -72,7 +73,10 @@ bool reserve_arena() {
 }
 
 bool map_plain(u64 address, u64 bytes) {
-    return mmap(at(address), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+    if (mmap(at(address), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) return false;
+    // Weights are streamed once a token: with small pages the walk to their addresses costs more than the bytes. A wish; the system may ignore it.
+    if (bytes >= kWorthHugePages) madvise(at(address), bytes, MADV_HUGEPAGE);
+    return true;
 }
 
 // Gives the pages back to the system, and their shadow.
