@@ -24,28 +24,9 @@
 // Traffic      5·tokens·width·sizeof(T) (6 with hidden) and the state once in and once out; chunked: 3·tokens·width·sizeof(T) more, and the
 //              workspace 16·width bytes per chunk three times. pos once per thread and token.
 #include "include/lru.cuh"
+#include "include/rg_lru_params.cuh"
 #include "include/scan_chunks.cuh"
 #include "include/vec.cuh"
-
-struct RgLruParams {
-    const void* z;
-    const void* gates;
-    const void* y;
-    const void* y_bias;
-    const void* lambda;
-    void* out;
-    void* hidden;
-    f32* workspace;
-    PackedRows rows;
-    SlotMemory state;
-    i64 z_stride;
-    i64 gates_stride;
-    i64 y_stride;
-    i64 out_stride;
-    i64 hidden_stride;
-    i32 width;
-    i32 chunk;
-};
 
 // Tokens whose inputs are asked for before the first of them is used.
 constexpr int AHEAD = 4;
@@ -152,7 +133,7 @@ struct Channels {
                 #pragma unroll
                 for (int i = 0; i < VEC; ++i) {
                     const LruTerms step = terms(in[n], i, position[n] == 0);
-                    a[i] *= step.a;   // a start brings an exact 0, which stays
+                    a[i] = position[n] == 0 ? 0.0f : a[i] * step.a;   // a start's 0 stays, whatever came before it
                     v[i] = lru_advance(v[i], step, position[n] == 0);
                 }
             }

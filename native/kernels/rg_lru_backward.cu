@@ -28,37 +28,9 @@
 // Traffic      least: 11·tokens·width·sizeof(T) (z, y, hidden, dout, dz, dy once, both gates in and out), with 12 requested since a token's h is
 //              its own and its follower's; chunked: 3·tokens·width·sizeof(T) more, and the carries three times.
 #include "include/lru.cuh"
+#include "include/rg_lru_params.cuh"
 #include "include/scan_chunks.cuh"
 #include "include/vec.cuh"
-
-struct RgLruBackwardParams {
-    const void* z;
-    const void* gates;
-    const void* y;
-    const void* y_bias;
-    const void* lambda;
-    const void* hidden;
-    const void* dout;
-    void* dz;
-    void* dgates;
-    void* dy;
-    f32* dlambda_parts;
-    f32* carries;
-    PackedRows rows;
-    i64 z_stride;
-    i64 gates_stride;
-    i64 y_stride;
-    i64 hidden_stride;
-    i64 dout_stride;
-    i64 dz_stride;
-    i64 dgates_stride;
-    i64 dy_stride;
-    i32 width;
-    i32 chunk;
-};
-
-// The reference's limit of the root's derivative: 1/(2m) at most 1000.
-constexpr f32 MOST_INVERSE_M = 2000.0f;
 
 // The channels of one thread.
 template <typename T, int VEC>
@@ -188,7 +160,7 @@ struct BackwardChannels {
                 for (int i = 0; i < VEC; ++i) {
                     const f32 dh = to_float(in[n].dout[i]) * gelu_tanh(to_float(in[n].branch[i]) + bias[i]);
                     const f32 step = position[n] == 0 ? 0.0f : expf(decay[i] * sigmoid(to_float(in[n].recurrence_gate[i])));
-                    a[i] *= step;
+                    a[i] = position[n] == 0 ? 0.0f : a[i] * step;
                     v[i] = position[n] == 0 ? 0.0f : step * (v[i] + dh);
                 }
             }

@@ -8,22 +8,27 @@ namespace Griffin.Kernels.Ops;
 /// a_t = exp(-8·softplus(Λ)·σ(recurrence gate)), restarted where a document starts; output round(h · gelu(y + yBias)). h stays in float32.
 /// </summary>
 /// <remarks>
-/// The sequential variants walk each row in time and give the same bits under any split of a sequence into calls; they suit many channels. The
-/// chunked variants cut time into chunks of <see cref="ChunkTokens"/> tokens, for few channels and long rows on a wide device; they need a workspace.
+/// The sequential variants walk each row in time and give the same bits under any split of a sequence into calls. On a GPU two others read their inputs
+/// through tiles in shared memory: the ring walks rows in time, for many channels; the look-back cuts time, for few channels and long rows. The chunked
+/// variants cut time in three launches, for widths that tiles do not take. What cuts time needs a workspace.
 /// </remarks>
 public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
 {
-    /// <summary>Tokens of a chunk in the chunked variants.</summary>
-    public const int ChunkTokens = 128;
-
     /// <summary>Forces the scan that gives equal bits under any split of a sequence into calls.</summary>
     public const string Sequential = "sequential";
 
-    /// <summary>Forces the scan in chunks of time.</summary>
+    /// <summary>Forces the scan in chunks of time, in three launches.</summary>
     public const string Chunked = "chunked";
+
+    /// <summary>Forces the scan that walks rows through tiles in shared memory.</summary>
+    public const string Ring = "ring";
+
+    /// <summary>Forces the scan in tiles of time whose carries travel by look-back.</summary>
+    public const string LookBack = "look-back";
 
     private const int MaxThreads = 64;
     private const int PairVector = 2;
+    private const int StagedTensors = 4;
 
     // Two channels per thread keep a GPU busier than eight; the emulator is better off with fewer, longer threads.
     private static readonly VariantTable<int> sequentialVariants = new(KernelSource.BuiltIn("rg_lru.cu"),
@@ -35,29 +40,39 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     private static readonly VariantTable<int> carryVariants = ChunkedTable("rg_lru_carry");
     private static readonly VariantTable<int> chunkVariants = ChunkedTable("rg_lru_chunks");
 
-    private readonly PlannedKernel<RgLruParams>? _sequential;
-    private readonly ChunkedKernels? _chunked;
+    private static readonly VariantTable<int> tileVariants = new(KernelSource.BuiltIn("rg_lru_tiles.cu"),
+        new KernelVariant<int>(Ring, q => ScanTiles.Plan(q, "rg_lru_ring", 2 * StagedTensors * TileTokens(q.Type) * ScanTiles.Channels * q.Type.SizeOf())) { Fits = FitsTiles },
+        new KernelVariant<int>(LookBack, q => ScanTiles.Plan(q, "rg_lru_look_back")) { Fits = FitsTiles });
+
+    private readonly ScanKernels<RgLruParams> _kernels;
 
     /// <summary>Chooses and requests the kernels.</summary>
     /// <param name="device">Where it runs.</param>
     /// <param name="type">Type of every operand; h is float32.</param>
     /// <param name="width">Channels.</param>
     /// <param name="variant">
-    /// "sequential" or "chunked" to force one way, or the name of a variant; null to choose, call by call, by the size of the call and of the device.
+    /// <see cref="Sequential"/>, <see cref="Chunked"/>, <see cref="Ring"/> or <see cref="LookBack"/> to force one way, or the name of a variant; null to
+    /// choose, call by call, by the size of the call and of the device.
     /// </param>
     public RgLru(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         Width = width;
-        bool forcedChunks = variant?.StartsWith(Chunked, StringComparison.Ordinal) ?? false;
+        // The emulator has a few cores, which rows and channels fill: cutting time would only cost it.
+        bool choose = variant is null && device.Kind == GpuDeviceKind.Cuda, tiles = choose && FitsTiles(Query(width));
+        bool chunked = variant?.StartsWith(Chunked, StringComparison.Ordinal) ?? (choose && !tiles);
+        bool sequential = variant is not (Ring or LookBack) && (!chunked || choose);
         string? part = variant is Sequential or Chunked ? null : variant;
-        if (!forcedChunks) _sequential = Request<int, RgLruParams>(sequentialVariants, width, part);
-        // The emulator has a few cores, which rows and channels fill: chunks would only cost it a second pass.
-        if (forcedChunks || (variant is null && device.Kind == GpuDeviceKind.Cuda))
+        _kernels = new(device, width, TileTokens(type))
         {
-            _chunked = new(Request<int, RgLruParams>(summarizeVariants, width, part), Request<int, RgLruParams>(carryVariants, width, part),
-                Request<int, RgLruParams>(chunkVariants, width, part));
-        }
+            Sequential = sequential ? Request<int, RgLruParams>(sequentialVariants, width, part) : null,
+            Chunked = chunked
+                ? new(Request<int, RgLruParams>(summarizeVariants, width, part), Request<int, RgLruParams>(carryVariants, width, part),
+                    Request<int, RgLruParams>(chunkVariants, width, part))
+                : null,
+            Ring = tiles || variant is Ring ? Request<int, RgLruParams>(tileVariants, width, Ring) : null,
+            LookBack = tiles || variant is LookBack ? Request<int, RgLruParams>(tileVariants, width, LookBack) : null,
+        };
     }
 
     /// <summary>Channels.</summary>
@@ -67,7 +82,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     public long StateBytes => (long)Width * sizeof(float);
 
     /// <summary>Bytes of workspace that a call of so many tokens and rows may use.</summary>
-    public long WorkspaceBytes(int tokens, int rows) => _chunked is null ? 0 : ScanChunks.Places(tokens, rows) * 2 * Width * sizeof(float);
+    public long WorkspaceBytes(int tokens, int rows) => _kernels.Largest(form => BytesOf(form, tokens, rows));
 
     /// <summary>Queues the scan.</summary>
     /// <param name="stream">The stream.</param>
@@ -89,13 +104,14 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
         in TensorView output, in LayerState state, in TensorView workspace, in TensorView hidden = default)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        bool chunked = _sequential is null || (_chunked is not null && ScanChunks.Preferred(Device.Limits, rows.Tokens, rows.Rows, Width));
+        ScanForm form = _kernels.FormFor(rows.Tokens, rows.Rows);
         RgLruOperands operands = new(z, gates, y, yBias, lambda, output, state);
-        int vector = (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector;
+        int vector = _kernels.Vector(form);
         operands.CheckAll(Type, rows.Tokens, Width, vector);
         if (state != LayerState.None) operands.CheckState(Width);
         if (!hidden.IsEmpty) CheckHidden(hidden, operands, rows.Tokens, vector);
         if (rows.Tokens == 0) return;
+        if (ScanKernels<RgLruParams>.HasPairs(form)) Check.Workspace(workspace, BytesOf(form, rows.Tokens, rows.Rows));
         RgLruParams parameters = new()
         {
             Z = operands.Z.Address,
@@ -105,7 +121,8 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             Lambda = operands.Lambda.Address,
             Output = operands.Output.Address,
             Hidden = hidden.Address,
-            Workspace = workspace.Address,
+            Workspace = workspace.Address + (ulong)_kernels.ProgressBytes(form, rows.Tokens, rows.Rows),
+            Progress = workspace.Address,
             Rows = rows.Params,
             State = operands.State.Params,
             ZStride = operands.Z.RowStride,
@@ -114,25 +131,16 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             OutputStride = operands.Output.RowStride,
             HiddenStride = hidden.RowStride,
             Width = Width,
-            Chunk = ChunkTokens,
+            Chunk = ScanTiles.ChunkTokens,
         };
-        if (!chunked)
-        {
-            _sequential!.Launch(stream, _sequential.Plan.BlocksFor(rows.Rows, Width), parameters);
-            return;
-        }
-        Check.Workspace(workspace, WorkspaceBytes(rows.Tokens, rows.Rows));
-        long places = ScanChunks.Places(rows.Tokens, rows.Rows);
-        _chunked!.Summarize.Launch(stream, _chunked.Summarize.Plan.BlocksFor(places, Width), parameters);
-        _chunked.Carry.Launch(stream, _chunked.Carry.Plan.BlocksFor(rows.Rows, Width), parameters);
-        _chunked.Chunks.Launch(stream, _chunked.Chunks.Plan.BlocksFor(places, Width), parameters);
+        _kernels.Launch(stream, form, rows.Tokens, rows.Rows, workspace, parameters);
     }
 
     /// <inheritdoc/>
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {
         ArgumentNullException.ThrowIfNull(model);
-        return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants }
+        return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants, tileVariants }
             .SelectMany(table => table.Enumerate(nameof(RgLru), model.RnnWidth, type));
     }
 
@@ -164,20 +172,12 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     private static KernelPlan Plan(in VariantQuery<int> query, string kernel, int vector) =>
         KernelPlan.ByColumns($"{kernel}<{query.T}, {vector}>", query.Shape, vector, MaxThreads);
 
-    private sealed record ChunkedKernels(PlannedKernel<RgLruParams> Summarize, PlannedKernel<RgLruParams> Carry, PlannedKernel<RgLruParams> Chunks);
-}
+    // A warp takes as many tokens of a tile as elements make 16 bytes.
+    private static int TileTokens(ElementType type) => ScanTiles.Warps * 16 / type.SizeOf();
 
-/// <summary>How scans cut time into chunks: scan_chunks.cuh.</summary>
-internal static class ScanChunks
-{
-    /// <summary>Places of the chunks of a call, a few of them unused.</summary>
-    public static long Places(int tokens, int rows) => (long)(tokens / RgLru.ChunkTokens) + rows;
+    private static bool FitsTiles(VariantQuery<int> query) => query.Shape % query.Vector == 0;
 
-    /// <summary>
-    /// Whether chunks pay: four warps of channels for every multiprocessor keep memory busy without them, and short rows have too little time to cut.
-    /// </summary>
-    public static bool Preferred(DeviceLimits limits, int tokens, int rows, int width) =>
-        tokens >= 2L * RgLru.ChunkTokens * rows && (long)rows * width < 4L * limits.WarpSize * limits.MultiprocessorCount;
+    private long BytesOf(ScanForm form, int tokens, int rows) => _kernels.ProgressBytes(form, tokens, rows) + _kernels.PairBytes(form, tokens, rows);
 }
 
 /// <summary>What <see cref="RgLru"/> and <see cref="RgLruStep"/> work on, checked in one place.</summary>
@@ -205,7 +205,7 @@ internal readonly record struct RgLruOperands(TensorView Z, TensorView Gates, Te
     public void CheckState(int width) => Check.State(State, (long)width * sizeof(float));
 }
 
-/// <summary>Mirror of RgLruParams in rg_lru.cu.</summary>
+/// <summary>Mirror of RgLruParams in rg_lru_params.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct RgLruParams
 {
@@ -217,6 +217,7 @@ internal struct RgLruParams
     public ulong Output;
     public ulong Hidden;
     public ulong Workspace;
+    public ulong Progress;
     public PackedRowsParams Rows;
     public SlotMemoryParams State;
     public long ZStride;

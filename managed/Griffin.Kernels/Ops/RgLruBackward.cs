@@ -8,13 +8,15 @@ namespace Griffin.Kernels.Ops;
 /// the square root clipped as the reference does. A document's gradients do not depend on its neighbours in the row.
 /// </summary>
 /// <remarks>
-/// The sequential variants walk each row backwards in time; they suit many channels. The chunked variants cut time into chunks of
-/// <see cref="RgLru.ChunkTokens"/> tokens, for few channels and long rows on a wide device. Both need a workspace.
+/// The sequential variants walk each row backwards in time. On a GPU two others read their inputs through tiles in shared memory: the ring walks rows, for many
+/// channels; the look-back cuts time, for few channels and long rows. The chunked variants cut time in three launches, for widths that tiles do not take. All
+/// need a workspace.
 /// </remarks>
 public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 64;
     private const int PairVector = 2;
+    private const int StagedTensors = 6;
 
     // Two channels per thread keep a GPU busier than eight; the emulator is better off with fewer, longer threads.
     private static readonly VariantTable<int> sequentialVariants = new(KernelSource.BuiltIn("rg_lru_backward.cu"),
@@ -30,8 +32,11 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
     private static readonly VariantTable<int> carryVariants = ChunkedTable("rg_lru_backward_carry");
     private static readonly VariantTable<int> chunkVariants = ChunkedTable("rg_lru_backward_chunks");
 
-    private readonly PlannedKernel<RgLruBackwardParams>? _sequential;
-    private readonly ChunkedKernels? _chunked;
+    private static readonly VariantTable<int> tileVariants = new(KernelSource.BuiltIn("rg_lru_backward_tiles.cu"),
+        new KernelVariant<int>(RgLru.Ring, q => ScanTiles.Plan(q, "rg_lru_backward_ring", 2 * StageBytes(q.Type))) { Fits = FitsTiles },
+        new KernelVariant<int>(RgLru.LookBack, q => ScanTiles.Plan(q, "rg_lru_backward_look_back")) { Fits = FitsTiles });
+
+    private readonly ScanKernels<RgLruBackwardParams> _kernels;
     private readonly PartialSums _sums;
 
     /// <summary>Chooses and requests the kernels.</summary>
@@ -39,21 +44,27 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="type">Type of every operand but the gradient of Λ, which is float32.</param>
     /// <param name="width">Channels.</param>
     /// <param name="variant">
-    /// <see cref="RgLru.Sequential"/> or <see cref="RgLru.Chunked"/> to force one way, or the name of a variant; null to choose, call by call, by the size of
-    /// the call and of the device.
+    /// <see cref="RgLru.Sequential"/>, <see cref="RgLru.Chunked"/>, <see cref="RgLru.Ring"/> or <see cref="RgLru.LookBack"/> to force one way, or the name of a
+    /// variant; null to choose, call by call, by the size of the call and of the device.
     /// </param>
     public RgLruBackward(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         Width = width;
-        bool forcedChunks = variant?.StartsWith(RgLru.Chunked, StringComparison.Ordinal) ?? false;
+        bool choose = variant is null && device.Kind == GpuDeviceKind.Cuda, tiles = choose && FitsTiles(Query(width));
+        bool chunked = variant?.StartsWith(RgLru.Chunked, StringComparison.Ordinal) ?? (choose && !tiles);
+        bool sequential = variant is not (RgLru.Ring or RgLru.LookBack) && (!chunked || choose);
         string? part = variant is RgLru.Sequential or RgLru.Chunked ? null : variant;
-        if (!forcedChunks) _sequential = Request<int, RgLruBackwardParams>(sequentialVariants, width, part);
-        if (forcedChunks || (variant is null && device.Kind == GpuDeviceKind.Cuda))
+        _kernels = new(device, width, TileTokens(type))
         {
-            _chunked = new(Request<int, RgLruBackwardParams>(summarizeVariants, width, part), Request<int, RgLruBackwardParams>(carryVariants, width, part),
-                Request<int, RgLruBackwardParams>(chunkVariants, width, part));
-        }
+            Sequential = sequential ? Request<int, RgLruBackwardParams>(sequentialVariants, width, part) : null,
+            Chunked = chunked
+                ? new(Request<int, RgLruBackwardParams>(summarizeVariants, width, part), Request<int, RgLruBackwardParams>(carryVariants, width, part),
+                    Request<int, RgLruBackwardParams>(chunkVariants, width, part))
+                : null,
+            Ring = tiles || variant is RgLru.Ring ? Request<int, RgLruBackwardParams>(tileVariants, width, RgLru.Ring) : null,
+            LookBack = tiles || variant is RgLru.LookBack ? Request<int, RgLruBackwardParams>(tileVariants, width, RgLru.LookBack) : null,
+        };
         _sums = Use(new PartialSums(device, width));
     }
 
@@ -61,11 +72,7 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
     public int Width { get; }
 
     /// <summary>Bytes of workspace that a call of so many tokens and rows may use.</summary>
-    public long WorkspaceBytes(int tokens, int rows)
-    {
-        long sequential = _sequential is null ? 0 : PartBytes(rows), chunked = _chunked is null ? 0 : 3 * PartBytes(ScanChunks.Places(tokens, rows));
-        return Math.Max(sequential, chunked);
-    }
+    public long WorkspaceBytes(int tokens, int rows) => _kernels.Largest(form => BytesOf(form, tokens, rows));
 
     /// <summary>Queues the reverse scan.</summary>
     /// <param name="stream">The stream.</param>
@@ -87,14 +94,16 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
         in TensorView hidden, in TensorView dout, in TensorView dz, in TensorView dgates, in TensorView dy, in TensorView dlambda, in TensorView workspace)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        bool chunked = _sequential is null || (_chunked is not null && ScanChunks.Preferred(Device.Limits, rows.Tokens, rows.Rows, Width));
-        int vector = (chunked ? _chunked!.Chunks : _sequential!).Plan.Vector;
+        ScanForm form = _kernels.FormFor(rows.Tokens, rows.Rows);
+        int vector = _kernels.Vector(form);
         CheckInputs(rows.Tokens, vector, z, gates, y, yBias, lambda, hidden, dout);
         CheckOutputs(rows.Tokens, vector, [z, gates, y, hidden, dout], dz, dgates, dy);
         _sums.CheckSum(dlambda);
         if (rows.Tokens == 0) return;
-        Check.Workspace(workspace, WorkspaceBytes(rows.Tokens, rows.Rows));
-        long parts = chunked ? ScanChunks.Places(rows.Tokens, rows.Rows) : rows.Rows;
+        Check.Workspace(workspace, BytesOf(form, rows.Tokens, rows.Rows));
+        // One after another: the parts of dlambda, the look-back's progress, the pairs.
+        long parts = _kernels.Parts(form, rows.Tokens, rows.Rows), progress = _kernels.ProgressBytes(form, rows.Tokens, rows.Rows);
+        long offset = (long)(workspace.Address - workspace.Owner.Address);
         RgLruBackwardParams parameters = new()
         {
             Z = z.Address,
@@ -108,7 +117,8 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
             Dgates = dgates.Address,
             Dy = dy.Address,
             DlambdaParts = workspace.Address,
-            Carries = workspace.Address + (ulong)PartBytes(parts),
+            Carries = workspace.Address + (ulong)(PartBytes(parts) + progress),
+            Progress = workspace.Address + (ulong)PartBytes(parts),
             Rows = rows.Params,
             ZStride = z.RowStride,
             GatesStride = gates.RowStride,
@@ -119,19 +129,10 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
             DgatesStride = dgates.RowStride,
             DyStride = dy.RowStride,
             Width = Width,
-            Chunk = RgLru.ChunkTokens,
+            Chunk = ScanTiles.ChunkTokens,
         };
-        if (chunked)
-        {
-            _chunked!.Summarize.Launch(stream, _chunked.Summarize.Plan.BlocksFor(parts, Width), parameters);
-            _chunked.Carry.Launch(stream, _chunked.Carry.Plan.BlocksFor(rows.Rows, Width), parameters);
-            _chunked.Chunks.Launch(stream, _chunked.Chunks.Plan.BlocksFor(parts, Width), parameters);
-        }
-        else
-        {
-            _sequential!.Launch(stream, _sequential.Plan.BlocksFor(rows.Rows, Width), parameters);
-        }
-        long offset = (long)(workspace.Address - workspace.Owner.Address);
+        TensorView flags = TensorView.Of(workspace.Owner, offset + PartBytes(parts), ElementType.UInt8, 1, progress);
+        _kernels.Launch(stream, form, rows.Tokens, rows.Rows, flags, parameters);
         _sums.Run(stream, TensorView.Of(workspace.Owner, offset, ElementType.Float32, parts, Width), dlambda);
     }
 
@@ -139,7 +140,7 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {
         ArgumentNullException.ThrowIfNull(model);
-        return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants }
+        return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants, tileVariants }
             .SelectMany(table => table.Enumerate(nameof(RgLruBackward), model.RnnWidth, type));
     }
 
@@ -194,7 +195,19 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
         }
     }
 
-    private long PartBytes(long parts) => parts * Width * sizeof(float);
+    // A warp takes half as many tokens of a tile as elements make 16 bytes.
+    private static int TileTokens(ElementType type) => ScanTiles.Warps * 8 / type.SizeOf();
+
+    // h of the token before the tile as well.
+    private static int StageBytes(ElementType type) => (StagedTensors * TileTokens(type) + 1) * ScanTiles.Channels * type.SizeOf();
+
+    private static bool FitsTiles(VariantQuery<int> query) => query.Shape % query.Vector == 0;
+
+    // Whole 256 bytes, as what lies behind them wants it.
+    private long PartBytes(long parts) => (parts * Width * sizeof(float) + 255) / 256 * 256;
+
+    private long BytesOf(ScanForm form, int tokens, int rows) =>
+        PartBytes(_kernels.Parts(form, tokens, rows)) + _kernels.ProgressBytes(form, tokens, rows) + _kernels.PairBytes(form, tokens, rows);
 
     private static VariantTable<int> ChunkedTable(string kernel) => new(KernelSource.BuiltIn("rg_lru_backward.cu"),
         new KernelVariant<int>("chunked-vector", q => Plan(q, kernel, q.Vector)) { Fits = q => q.Shape % q.Vector == 0 },
@@ -202,12 +215,9 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
 
     private static KernelPlan Plan(in VariantQuery<int> query, string kernel, int vector) =>
         KernelPlan.ByColumns($"{kernel}<{query.T}, {vector}>", query.Shape, vector, MaxThreads);
-
-    private sealed record ChunkedKernels(
-        PlannedKernel<RgLruBackwardParams> Summarize, PlannedKernel<RgLruBackwardParams> Carry, PlannedKernel<RgLruBackwardParams> Chunks);
 }
 
-/// <summary>Mirror of RgLruBackwardParams in rg_lru_backward.cu.</summary>
+/// <summary>Mirror of RgLruBackwardParams in rg_lru_params.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct RgLruBackwardParams
 {
@@ -223,6 +233,7 @@ internal struct RgLruBackwardParams
     public ulong Dy;
     public ulong DlambdaParts;
     public ulong Carries;
+    public ulong Progress;
     public PackedRowsParams Rows;
     public long ZStride;
     public long GatesStride;

@@ -4,6 +4,9 @@
 #pragma once
 #include "include/math.cuh"
 
+// The reference's limit of the root's derivative: 1/(2m) at most 1000.
+constexpr f32 MOST_INVERSE_M = 2000.0f;
+
 struct LruTerms { f32 a; f32 v; };
 
 GK_DEVICE f32 lru_decay(f32 lambda) { return -8.0f * softplus(lambda); }

@@ -26,7 +26,7 @@ internal sealed class LruCase
     private readonly float[] _lambda;
     private readonly Dictionary<int, float[]> _past = [];
 
-    public LruCase(OpTest test, ElementType type, int width, SequenceCase call, bool withBias = true, float[]? lambda = null, float gateShift = 0, double inputScale = 1)
+    public LruCase(OpTest test, ElementType type, int width, SequenceCase call, bool withBias = true, float[]? lambda = null, float gateShift = 0, double inputScale = 1, int brokenTokens = 0)
     {
         (_test, _type, _width, _call) = (test, type, width, call);
         var random = new CounterRandom((ulong)width);
@@ -38,6 +38,8 @@ internal sealed class LruCase
                 _gates[i] = Bf16.Round(_gates[i] + gateShift);
         }
 
+        _z.AsSpan(0, brokenTokens * width).Fill(float.PositiveInfinity);
+        _gates.AsSpan(0, brokenTokens * 2 * width).Fill(float.NaN);
         _y = OpTest.Normals(random, type, call.Tokens * width, 2);
         _bias = withBias ? OpTest.Normals(random, type, width, 0.3) : null;
         _lambda = lambda ?? Array.ConvertAll(random.Uniforms(width, -7, -1), Bf16.Round);
@@ -75,7 +77,7 @@ internal sealed class LruCase
             _test.Matrix(_y, _call.Tokens, _width, _type, 16), Bias(), _test.Vector(_lambda, _type), output, withState ? state.State : LayerState.None,
             Workspace(_test, op, _call.Tokens, _call.Rows.Count), hidden);
 
-        RgLruReference reference = new(_width, Wide(_lambda), op.WorkspaceBytes(1, 1) > 0);
+        RgLruReference reference = new(_width, Wide(_lambda), op.WorkspaceBytes(1, 1) > 0 || variant == RgLru.Ring);
         if (withState)
         {
             foreach (var (slot, past) in _past)

@@ -62,7 +62,7 @@ internal sealed class RgLruBackwardTests
     }
 
     [Test]
-    public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 127, 128, 129, 255, 256, 257)] int length)
+    public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 127, 128, 129, 255, 256, 257)] int length)
     {
         using var test = new OpTest(TestDevices.Checked);
         foreach (var variant in OpTest.VariantsOf<RgLruBackward>(OpTest.Dimensions(8), type))
@@ -86,6 +86,36 @@ internal sealed class RgLruBackwardTests
         var call = new SequenceCase([new(1, [.. SequenceCase.From(0, 2500), .. SequenceCase.From(0, 1597)]), new(0, [.. SequenceCase.From(0, 4096), -1])], [0, 0]);
         foreach (var variant in OpTest.VariantsOf<RgLruBackward>(OpTest.Dimensions(24), type))
             new Operands(type, 24, call).RunAndCompare(test, variant);
+    }
+
+    /// <summary>Tiles that close a group of the look-back, open the next, and begin a row in each place of one; more blocks than a GPU holds at once.</summary>
+    [Test]
+    public void RowsAroundTheLookBacksGroups([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        var group = 8 * ScanTiles.Warps * 8 / type.SizeOf();
+        int[] lengths = [group - 1, group, group + 1, (2 * group) + 1, 1, (3 * group) - (group / 8) + 3];
+        using var test = new OpTest(TestDevices.Plain);
+        SequenceCase call = new(
+            [.. lengths.Select((length, row) => new SequenceRow(row, row % 2 == 0 ? SequenceCase.From(5, length) : [.. SequenceCase.From(0, length / 2), .. SequenceCase.From(0, length - (length / 2))]))],
+            new int[lengths.Length]);
+        foreach (var variant in new[] { RgLru.Ring, RgLru.LookBack })
+            new Operands(type, 200, call).RunAndCompare(test, variant);
+    }
+
+    /// <summary>A document of NaN and infinity leaves the one before it in its row alone.</summary>
+    [Test]
+    public void ABrokenDocumentStaysAlone([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 16, first = 90, second = 200;
+        using var test = new OpTest(TestDevices.Checked);
+        SequenceCase call = new([new(0, [.. SequenceCase.From(0, first), .. SequenceCase.From(0, second)])], [0]);
+        foreach (var variant in OpTest.VariantsOf<RgLruBackward>(OpTest.Dimensions(width), type))
+        {
+            var (whole, broken) = (new Operands(type, width, call).Run(test, variant), new Operands(type, width, call, brokenFrom: first).Run(test, variant));
+            Close.Exact(broken.Dz.AsSpan(0, first * width), whole.Dz.AsSpan(0, first * width), $"{variant}: dz");
+            Close.Exact(broken.Dgates.AsSpan(0, first * 2 * width), whole.Dgates.AsSpan(0, first * 2 * width), $"{variant}: dgates");
+            Close.Exact(broken.Dy.AsSpan(0, first * width), whole.Dy.AsSpan(0, first * width), $"{variant}: dy");
+        }
     }
 
     /// <summary>Decays of all but 1, where the root's derivative is clipped, to exact 1 and 0.</summary>
@@ -225,7 +255,7 @@ internal sealed class RgLruBackwardTests
         private readonly float[] _z, _gates, _y, _lambda, _hidden, _dout, _dlambda;
         private readonly float[]? _bias;
 
-        public Operands(ElementType type, int width, SequenceCase call, bool withBias = true, float[]? lambda = null, float gateShift = 0)
+        public Operands(ElementType type, int width, SequenceCase call, bool withBias = true, float[]? lambda = null, float gateShift = 0, int brokenFrom = int.MaxValue)
         {
             (_type, _width, _call) = (type, width, call with { Seen = new int[call.Slots] });
             var random = new CounterRandom((ulong)width);
@@ -239,7 +269,7 @@ internal sealed class RgLruBackwardTests
             var positions = call.Positions;
             for (var token = 0; token < positions.Length; token++)
             {
-                if (positions[token] >= 0)
+                if (positions[token] >= 0 && token < brokenFrom)
                     continue;
                 foreach (var values in new[] { _z, _gates, _y, _hidden, _dout })
                     values.AsSpan(token * (values.Length / positions.Length), values.Length / positions.Length).Fill(float.NaN);
@@ -265,7 +295,7 @@ internal sealed class RgLruBackwardTests
             for (var i = 0; i < branch.Length; i++)
                 branch[i] += _bias?[i % _width] ?? 0;
             var expected = RgLruGradient.Of(_call.Rows.Select(row => row.Positions), Wide(_lambda), Wide(_z), Wide(_gates), branch, Wide(_hidden), Wide(_dout),
-                variant.StartsWith(RgLru.Chunked, StringComparison.Ordinal));
+                !variant.StartsWith(RgLru.Sequential, StringComparison.Ordinal));
             var (bounds, what) = (expected.Bounds, $"{variant}, {_type}, width {_width}");
             OpTest.Compare(_type, actual.Dz, expected.Dz, i => bounds.Dz[i], $"{what}: dz");
             OpTest.Compare(_type, actual.Dgates, expected.Dgates, i => bounds.Dgates[i], $"{what}: dgates");

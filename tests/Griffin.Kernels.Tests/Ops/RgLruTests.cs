@@ -33,7 +33,7 @@ internal sealed class RgLruTests
     }
 
     [Test]
-    public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 15, 16, 17, 127, 128, 129, 255, 256, 257)] int length)
+    public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257)] int length)
     {
         using var test = new OpTest(TestDevices.Checked);
         foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(8), type))
@@ -62,6 +62,50 @@ internal sealed class RgLruTests
         int[] positions = [.. SequenceCase.From(0, 5000), .. SequenceCase.From(0, 3192)];
         foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(40), type))
             new LruCase(test, type, 40, new SequenceCase([new(1, positions), new(0, SequenceCase.From(100, 8192))], [100, 0])).RunAndCompare(variant);
+    }
+
+    /// <summary>Tiles that close a group of the look-back, open the next, and end a row in each place of one; more blocks than a GPU holds at once.</summary>
+    [Test]
+    public void RowsAroundTheLookBacksGroups([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        var group = 8 * ScanTiles.Warps * 16 / type.SizeOf();
+        int[] lengths = [group - 1, group, group + 1, (2 * group) + 1, 1, (3 * group) - (group / 8) + 3];
+        using var test = new OpTest(TestDevices.Plain);
+        SequenceCase call = new(
+            [.. lengths.Select((length, row) => new SequenceRow(row, row % 2 == 0 ? SequenceCase.From(5, length) : [.. SequenceCase.From(7, length / 2), .. SequenceCase.From(0, length - (length / 2))]))],
+            [5, 7, 5, 7, 5, 7]);
+        foreach (var variant in new[] { RgLru.Ring, RgLru.LookBack })
+            new LruCase(test, type, 200, call).RunAndCompare(variant);
+    }
+
+    /// <summary>Blocks that wait for each other, in any order in which they begin.</summary>
+    [Test]
+    public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        SequenceCase call = new([new(1, SequenceCase.From(3, 700)), new(0, [.. SequenceCase.From(0, 90), .. SequenceCase.From(0, 300), -1])], [0, 3]);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(136), type))
+        {
+            Schedules.DoNotShow(variant, test =>
+            {
+                var (y, states) = new LruCase(test, type, 136, call).Run(variant, 1000);
+                return [.. y, .. states];
+            });
+        }
+    }
+
+    /// <summary>A document of NaN and infinity leaves the next one in its row alone.</summary>
+    [Test]
+    public void ABrokenDocumentStaysAlone([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        const int width = 16, first = 200, second = 90;
+        using var test = new OpTest(TestDevices.Checked);
+        SequenceCase packed = new([new(0, [.. SequenceCase.From(0, first), .. SequenceCase.From(0, second)])], [0]);
+        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        {
+            var (whole, _) = new LruCase(test, type, width, packed).Run(variant, 1000);
+            var (broken, _) = new LruCase(test, type, width, packed, brokenTokens: first).Run(variant, 1000);
+            Close.Exact(broken.AsSpan(first * width), whole.AsSpan(first * width), variant);
+        }
     }
 
     /// <summary>Decays of all but 1 and all but 0, exact 1 and 0, and numbers below the normal range.</summary>

@@ -218,21 +218,69 @@ internal sealed class TrafficTests
             var (output, lambda) = (test.Output(tokens, width, type), test.Vector(new float[width], type));
             var op = new RgLru(_device, type, width, variant);
             var state = new StateMemory(test, 1, (int)op.StateBytes);
-            var bytes = op.WorkspaceBytes(tokens, 1);
-            var workspace = test.Workspace(bytes);
+            var chunked = variant.StartsWith(Griffin.Kernels.Ops.RgLru.Chunked, StringComparison.Ordinal);
+            var workspace = test.Workspace(op.WorkspaceBytes(tokens, 1));
             var launches = CountAll(test, () => op.Run(test.Stream, rows, z, gates, y, TensorView.Empty, lambda, output, state.State, workspace));
-            Assert.That(launches, Has.Count.EqualTo(bytes == 0 ? 1 : 3), variant);
+            Assert.That(launches, Has.Count.EqualTo(chunked ? 3 : 1), variant);
             AssertStreamed(launches[^1], y, read: true, variant);
             AssertStreamed(launches[^1], output, read: false, variant);
             // Chunks pass over z and the gates twice, once in each of two launches.
-            foreach (var launch in bytes == 0 ? launches : [launches[0], launches[2]])
+            foreach (var launch in chunked ? [launches[0], launches[2]] : launches)
             {
                 AssertStreamed(launch, z, read: true, variant);
                 AssertStreamed(launch, gates, read: true, variant);
-                AssertShared(launch, lambda, bytes == 0 ? 1 : (tokens / Griffin.Kernels.Ops.RgLru.ChunkTokens) + 1, variant);
+                AssertLambda(launch, lambda, tokens, variant, ScanTiles.Warps * 16 / type.SizeOf());
             }
+
+            AssertNoConflicts(launches, variant);
         }
     }
+
+    [Test]
+    public void RgLruBackward([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(256, 263)] int width)
+    {
+        const int tokens = 300;
+        foreach (var variant in OpTest.VariantsOf<RgLruBackward>(OpTest.Dimensions(width), type))
+        {
+            using var test = new OpTest(_device);
+            TensorView Zeros(int columns) => test.Matrix(new float[tokens * columns], tokens, columns, type);
+            var rows = new SequenceCase([new(0, SequenceCase.From(0, tokens))], [0]).Upload(test);
+            var (z, y, gates, hidden, dout, lambda) = (Zeros(width), Zeros(width), Zeros(2 * width), Zeros(width), Zeros(width), test.Vector(new float[width], type));
+            var (dz, dgates, dy, dlambda) = (Zeros(width), Zeros(2 * width), Zeros(width), test.Vector(new float[width], ElementType.Float32));
+            var op = new RgLruBackward(_device, type, width, variant);
+            var chunked = variant.StartsWith(Griffin.Kernels.Ops.RgLru.Chunked, StringComparison.Ordinal);
+            var tiles = variant is Griffin.Kernels.Ops.RgLru.Ring or Griffin.Kernels.Ops.RgLru.LookBack;
+            var workspace = test.Workspace(op.WorkspaceBytes(tokens, 1));
+            var launches = CountAll(test, () => op.Run(test.Stream, rows, z, gates, y, TensorView.Empty, lambda, hidden, dout, dz, dgates, dy, dlambda, workspace));
+            Assert.That(launches, Has.Count.EqualTo(chunked ? 4 : 2), variant);   // the last adds up the parts of dlambda
+            var launch = launches[^2];
+            foreach (var read in new[] { z, y, gates, dout })
+                AssertStreamed(launch, read, read: true, variant);
+            foreach (var written in new[] { dz, dgates, dy })
+                AssertStreamed(launch, written, read: false, variant);
+            // A token's h is its follower's as well; of a tile, only the first token's.
+            var tileTokens = ScanTiles.Warps * 8 / type.SizeOf();
+            var hiddenRows = tiles ? tokens + (tokens / tileTokens) : 2 * tokens;
+            Assert.That(launch[hidden.Owner].BytesRead, Is.InRange(tokens * width * type.SizeOf(), hiddenRows * width * type.SizeOf()), $"{variant}: bytes of hidden");
+            AssertLambda(launch, lambda, tokens, variant, tileTokens, readers: tiles ? 1 : 2);
+            AssertNoConflicts(launches, variant);
+        }
+    }
+
+    // Λ so many times per part of a row: a chunk, or a tile, of which each warp reads it.
+    private static void AssertLambda(LaunchCounters launch, TensorView lambda, int tokens, string variant, int tileTokens, int readers = 1)
+    {
+        var times = variant switch
+        {
+            Griffin.Kernels.Ops.RgLru.Ring => ScanTiles.Warps + 1,
+            Griffin.Kernels.Ops.RgLru.LookBack => (ScanTiles.Warps + 1) * ((tokens / tileTokens) + 1),
+            _ => readers * (variant.StartsWith(Griffin.Kernels.Ops.RgLru.Chunked, StringComparison.Ordinal) ? (tokens / ScanTiles.ChunkTokens) + 1 : 1),
+        };
+        AssertShared(launch, lambda, times, variant);
+    }
+
+    private static void AssertNoConflicts(IReadOnlyList<LaunchCounters> launches, string variant) =>
+        Assert.That(launches.Sum(launch => launch.BankConflicts), Is.Zero, $"{variant}: bank conflicts");
 
     [Test]
     public void Conv1DStep([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1024, 1031)] int width)

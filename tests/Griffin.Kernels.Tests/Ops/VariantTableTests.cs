@@ -55,7 +55,9 @@ internal sealed class VariantTableTests
         Assert.Multiple(() =>
         {
             Assert.That(entries.Select(entry => entry.Op).Distinct(), Is.EquivalentTo(ops), "every op lists its kernels");
-            Assert.That(entries.Select(entry => entry.Spec.Source.Name).Distinct(), Is.EquivalentTo(KernelSource.BuiltInNames), "every kernel file is listed");
+            // Some files hold only variants that awkward sizes do not fit.
+            IEnumerable<string> files = entries.Select(entry => entry.Spec.Source.Name).Distinct();
+            Assert.That(files, golden ? Is.SubsetOf(KernelSource.BuiltInNames) : Is.EquivalentTo(KernelSource.BuiltInNames), "every kernel file is listed");
             foreach (var op in entries.GroupBy(entry => entry.Op))
                 Assert.That(op.Min(entry => entry.SharedBytes), Is.LessThanOrEqualTo(99 * 1024), $"{op.Key} has a variant for 99 KB of shared memory");
         });

@@ -1,0 +1,147 @@
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops;
+
+/// <summary>How a scan over packed rows deals with time.</summary>
+internal enum ScanForm
+{
+    /// <summary>A thread walks a row.</summary>
+    Sequential,
+
+    /// <summary>Chunks of time in three launches, which read part of the inputs twice.</summary>
+    Chunked,
+
+    /// <summary>A block walks a row, tile by tile.</summary>
+    Ring,
+
+    /// <summary>A block for every tile; carries travel by look-back.</summary>
+    LookBack,
+}
+
+/// <summary>Numbers of scan_chunks.cuh and scan_tile.cuh.</summary>
+internal static class ScanTiles
+{
+    /// <summary>Tokens of a chunk.</summary>
+    public const int ChunkTokens = 128;
+
+    /// <summary>Warps of a block that takes tiles.</summary>
+    public const int Warps = 8;
+
+    /// <summary>Threads of such a block.</summary>
+    public const int Threads = 32 * Warps;
+
+    /// <summary>Channels of a tile.</summary>
+    public const int Channels = 64;
+
+    /// <summary>Places of the chunks, or tiles, of a call; a few of them stay unused.</summary>
+    public static long Places(int tokens, int rows, int chunk) => (long)(tokens / chunk) + rows;
+
+    /// <summary>The plan of a kernel whose blocks take tiles.</summary>
+    public static KernelPlan Plan(in VariantQuery<int> query, string kernel, int sharedBytes = 0) =>
+        new($"{kernel}<{query.T}>", Threads) { Vector = query.Vector, TileColumns = Channels, SharedBytes = sharedBytes };
+}
+
+/// <summary>The three launches of the chunked form.</summary>
+internal sealed record ChunkedKernels<TParams>(PlannedKernel<TParams> Summarize, PlannedKernel<TParams> Carry, PlannedKernel<TParams> Chunks) where TParams : unmanaged;
+
+/// <summary>The forms that a scan has at hand on a device, and the choice among them, call by call. A forced form is there alone.</summary>
+/// <typeparam name="TParams">The kernels' parameter struct.</typeparam>
+/// <param name="device">Where it runs.</param>
+/// <param name="width">Channels.</param>
+/// <param name="tileTokens">Tokens of a tile of the look-back.</param>
+internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tileTokens) where TParams : unmanaged
+{
+    private const int Alignment = 256;
+
+    public PlannedKernel<TParams>? Sequential { get; init; }
+
+    public ChunkedKernels<TParams>? Chunked { get; init; }
+
+    public PlannedKernel<TParams>? Ring { get; init; }
+
+    public PlannedKernel<TParams>? LookBack { get; init; }
+
+    /// <summary>
+    /// The form for a call. Two blocks of channels for every multiprocessor keep memory busy with rows walked in time; with fewer, time is cut. Rows of a
+    /// few tokens are not worth a tile.
+    /// </summary>
+    public ScanForm FormFor(int tokens, int rows)
+    {
+        if (Sequential is null) return Chunked is not null ? ScanForm.Chunked : Ring is not null ? ScanForm.Ring : ScanForm.LookBack;
+        DeviceLimits limits = device.Limits;
+        if (Ring is not null && LookBack is not null && tokens >= ScanTiles.Warps * (long)rows)
+            return (long)rows * width >= 2L * ScanTiles.Channels * limits.MultiprocessorCount ? ScanForm.Ring : ScanForm.LookBack;
+        bool cut = Chunked is not null && tokens >= 2L * ScanTiles.ChunkTokens * rows && (long)rows * width < 4L * limits.WarpSize * limits.MultiprocessorCount;
+        return cut ? ScanForm.Chunked : ScanForm.Sequential;
+    }
+
+    /// <summary>Elements of one access of a form.</summary>
+    public int Vector(ScanForm form) => form switch
+    {
+        ScanForm.Sequential => Sequential!.Plan.Vector,
+        ScanForm.Chunked => Chunked!.Chunks.Plan.Vector,
+        ScanForm.Ring => Ring!.Plan.Vector,
+        _ => LookBack!.Plan.Vector,
+    };
+
+    /// <summary>Places, of one pair and one part of sums each, that a form cuts a call into; the rows where it does not cut.</summary>
+    public long Parts(ScanForm form, int tokens, int rows) => form switch
+    {
+        ScanForm.Chunked => ScanTiles.Places(tokens, rows, ScanTiles.ChunkTokens),
+        ScanForm.LookBack => ScanTiles.Places(tokens, rows, tileTokens),
+        _ => rows,
+    };
+
+    /// <summary>Whether a form keeps pairs of every place.</summary>
+    public static bool HasPairs(ScanForm form) => form is ScanForm.Chunked or ScanForm.LookBack;
+
+    /// <summary>Bytes of the pairs.</summary>
+    public long PairBytes(ScanForm form, int tokens, int rows) => HasPairs(form) ? Parts(form, tokens, rows) * 2 * width * sizeof(float) : 0;
+
+    /// <summary>Bytes of the look-back's ticket and flags, which start as zero.</summary>
+    public long ProgressBytes(ScanForm form, int tokens, int rows) =>
+        form == ScanForm.LookBack ? ((1 + LookBack!.Plan.BlocksFor(Parts(form, tokens, rows), width)) * sizeof(uint) + Alignment - 1) / Alignment * Alignment : 0;
+
+    /// <summary>The most that any form at hand wants of a workspace.</summary>
+    /// <param name="bytes">What a form wants.</param>
+    public long Largest(Func<ScanForm, long> bytes)
+    {
+        long most = Sequential is null ? 0 : bytes(ScanForm.Sequential);
+        if (Chunked is not null) most = Math.Max(most, bytes(ScanForm.Chunked));
+        if (Ring is not null) most = Math.Max(most, bytes(ScanForm.Ring));
+        return LookBack is null ? most : Math.Max(most, bytes(ScanForm.LookBack));
+    }
+
+    /// <summary>Queues the launches of a form.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="form">The form.</param>
+    /// <param name="tokens">Tokens of the call.</param>
+    /// <param name="rows">Rows of the call.</param>
+    /// <param name="progress">Where the look-back's ticket and flags lie.</param>
+    /// <param name="parameters">The kernels' parameters.</param>
+    public void Launch(GpuStream stream, ScanForm form, int tokens, int rows, in TensorView progress, in TParams parameters)
+    {
+        long parts = Parts(form, tokens, rows);
+        switch (form)
+        {
+            case ScanForm.Sequential:
+                Launch(stream, Sequential!, rows, parameters);
+                break;
+            case ScanForm.Chunked:
+                Launch(stream, Chunked!.Summarize, parts, parameters);
+                Launch(stream, Chunked.Carry, rows, parameters);
+                Launch(stream, Chunked.Chunks, parts, parameters);
+                break;
+            case ScanForm.Ring:
+                Launch(stream, Ring!, rows, parameters);
+                break;
+            default:
+                stream.Fill(progress.Owner, (long)(progress.Address - progress.Owner.Address), ProgressBytes(form, tokens, rows), 0);
+                Launch(stream, LookBack!, parts, parameters);
+                break;
+        }
+    }
+
+    private void Launch(GpuStream stream, PlannedKernel<TParams> kernel, long parts, in TParams parameters) =>
+        kernel.Launch(stream, kernel.Plan.BlocksFor(parts, width), parameters);
+}

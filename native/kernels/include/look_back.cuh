@@ -1,0 +1,34 @@
+// Blocks of one launch that wait for each other: turns, and results that one block makes visible to others.
+//
+// A block may wait only for blocks with smaller tickets. Whoever holds a ticket is running, so the smallest unfinished one never waits in
+// vain, however few of the blocks fit on the device at once and in whatever order they begin.
+//
+// Unproved: the PTX forms (st.release, ld.acquire) compile, but have not run on a GPU so far; tests ran their twins on the emulator.
+#pragma once
+#include "include/base.cuh"
+
+// One thread's call for its block; tickets count from 0 in the order of the calls.
+GK_DEVICE u32 take_ticket(u32* counter) { return atomicAdd(counter, 1u); }
+
+// Whoever finds the flag raised sees what this thread wrote before, and what others did that met it at a barrier since.
+GK_DEVICE void raise_flag(u32* flag) {
+#if defined(GRIFFIN_EMULATOR)
+    __atomic_store_n(flag, 1u, __ATOMIC_RELEASE);
+#else
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flag), "r"(1u) : "memory");
+#endif
+}
+
+GK_DEVICE bool is_raised(const u32* flag) {
+    u32 value;
+#if defined(GRIFFIN_EMULATOR)
+    value = __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+#else
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(flag) : "memory");
+#endif
+    return value != 0;
+}
+
+GK_DEVICE void await_flag(const u32* flag) {
+    while (!is_raised(flag)) __nanosleep(20);
+}

@@ -1,0 +1,147 @@
+// Scans h → a·h + v over packed rows, one tile of a row at a time. A tile is 64 channels of TOKENS tokens whose inputs lie in shared
+// memory; a block of 8 warps takes it. Each warp takes an eighth of the tokens, each lane two neighbouring channels:
+//   1. a warp turns its tokens into steps (a, v), kept in registers, and leaves what they do to h, as one pair, in `maps`;
+//   2. h as it comes into the tile (the carry) goes through the maps of the warps before, in order, which gives each warp its own h;
+//   3. it walks its steps again from there.
+// So everything but one multiply-add per token is off the dependent chain. A scan backwards in time gives its warps the order 7 … 0.
+//
+// The carry comes from the tile before, which the same block took (a ring), or by look-back: tiles are taken in order of tickets, and a
+// tile gets its carry from those before it in its row. Tiles form groups of LOOK_BACK, counted from where the scan enters the row. All but
+// the last of a group publish their map as soon as they have it; the last publishes h behind itself, and needs no map of others than its
+// own group's for that. The order of every sum is fixed: the same bits always.
+#pragma once
+#include "include/async_copy.cuh"
+#include "include/look_back.cuh"
+#include "include/lru.cuh"
+#include "include/scan_chunks.cuh"
+#include "include/warp.cuh"
+
+constexpr i32 TILE_CHANNELS = 64;
+constexpr i32 TILE_WARPS = 8;
+constexpr i32 TILE_THREADS = 32 * TILE_WARPS;
+constexpr i32 PAIR = 2;             // channels of a lane
+constexpr i32 LOOK_BACK = 8;        // tiles of a group
+
+// The multiplier 0 of a start, or of a past that has faded out, drops h whatever it is.
+GK_DEVICE f32 scan_advance(f32 h, f32 a, f32 v) { return lru_advance(h, {a, v}, a == 0.0f); }
+GK_DEVICE f32 scan_decay(f32 a, f32 next) { return next == 0.0f ? 0.0f : a * next; }
+
+// Starts copying rows of a matrix, from `source` on, to a staged tensor T [.., TILE_CHANNELS]. Channels past `channels` are left alone.
+template <typename T>
+GK_DEVICE void stage_rows(T* staged, const T* source, i64 stride, i32 rows, i32 channels) {
+    constexpr i32 PIECES = TILE_CHANNELS / VEC16<T>;
+    for (i32 i = threadIdx.x; i < rows * PIECES; i += TILE_THREADS) {
+        const i32 row = i / PIECES, c = i % PIECES * VEC16<T>;
+        if (c < channels) async_copy_16(staged + row * TILE_CHANNELS + c, source + row * stride + c);
+    }
+}
+
+// This thread's share of the positions of a span of at most TOKENS tokens; what lies past the span has position -1.
+template <i32 TOKENS>
+GK_DEVICE i32 tile_position(const PackedRows& rows, const Span& span) {
+    const i32 t = span.first + static_cast<i32>(threadIdx.x);
+    return threadIdx.x < TOKENS && t < span.last ? rows.pos[t] : -1;
+}
+
+// What the warps' tokens do to h, in the scan's order: shared f32 [2, TILE_WARPS, TILE_CHANNELS].
+struct TileMaps {
+    f32* data;
+
+    GK_DEVICE f32* at(i32 order) const { return data + order * TILE_CHANNELS + lane_id() * PAIR; }
+
+    GK_DEVICE void leave(i32 order, const f32 (&a)[PAIR], const f32 (&v)[PAIR]) const {
+        store_floats<PAIR>(at(order), a);
+        store_floats<PAIR>(at(TILE_WARPS + order), v);
+    }
+
+    // h behind the first `count` warps.
+    GK_DEVICE void apply(i32 count, f32 (&h)[PAIR]) const {
+        for (i32 order = 0; order < count; ++order) {
+            f32 a[PAIR], v[PAIR];
+            load_floats<PAIR>(at(order), a);
+            load_floats<PAIR>(at(TILE_WARPS + order), v);
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) h[i] = scan_advance(h[i], a[i], v[i]);
+        }
+    }
+
+    // All of them as one.
+    GK_DEVICE void compose(f32 (&a)[PAIR], f32 (&v)[PAIR]) const {
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) { a[i] = 1.0f; v[i] = 0.0f; }
+        #pragma unroll
+        for (i32 order = 0; order < TILE_WARPS; ++order) {
+            f32 next[PAIR];
+            load_floats<PAIR>(at(order), next);
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) a[i] = scan_decay(a[i], next[i]);
+        }
+        apply(TILE_WARPS, v);
+    }
+};
+
+// Where a tile lies in its row's scan.
+struct TilePlace {
+    i64 place;        // scan_chunks.cuh
+    i32 before;       // tiles of the row that the scan meets before it
+    bool followed;    // another tile comes after it
+};
+
+// The part of the workspace that tiles meet in. STEP: places from a tile to the next in the scan's order, 1 or -1.
+template <i32 STEP>
+struct PublishedMaps {
+    u32* flags;           // [places, column blocks], zero before the launch
+    f32* data;            // [places, 2, width]: a and v, or h behind the tile
+    i64 width;
+    i32 column_blocks;
+    i32 column_block;
+
+    GK_DEVICE u32* flag(i64 place) const { return flags + place * column_blocks + column_block; }
+    GK_DEVICE f32* at(i64 place) const { return data + place * 2 * width + column_block * TILE_CHANNELS + lane_id() * PAIR; }
+
+    // One warp's call: from the tile's own map, and h as it comes into the row, to h as it comes into the tile. Lanes that are not `active` have
+    // channels past the width.
+    GK_DEVICE void look_back(const TilePlace& tile, bool active, const f32 (&own_a)[PAIR], const f32 (&own_v)[PAIR], f32 (&h)[PAIR]) const {
+        const i32 inside = tile.before % LOOK_BACK;
+        const bool closes = inside == LOOK_BACK - 1, opened = tile.before >= LOOK_BACK;
+        if (tile.followed && !closes) {
+            if (active) {
+                store_floats<PAIR>(at(tile.place), own_a);
+                store_floats<PAIR>(at(tile.place) + width, own_v);
+            }
+            __syncwarp();
+            if (lane_id() == 0) raise_flag(flag(tile.place));
+        }
+        if (lane_id() < inside) await_flag(flag(tile.place - STEP * (lane_id() + 1)));
+        __syncwarp();
+        f32 a[PAIR] = {1.0f, 1.0f}, v[PAIR] = {};
+        for (i32 back = active ? inside : 0; back > 0; --back) {
+            f32 next_a[PAIR], next_v[PAIR];
+            load_floats<PAIR>(at(tile.place - STEP * back), next_a);
+            load_floats<PAIR>(at(tile.place - STEP * back) + width, next_v);
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) {
+                v[i] = scan_advance(v[i], next_a[i], next_v[i]);
+                a[i] = scan_decay(a[i], next_a[i]);
+            }
+        }
+        if (opened) {
+            const i64 closed = tile.place - STEP * (inside + 1);
+            if (lane_id() == 0) await_flag(flag(closed));
+            __syncwarp();
+            if (active) load_floats<PAIR>(at(closed), h);
+        }
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) h[i] = scan_advance(h[i], a[i], v[i]);
+        if (tile.followed && closes) {
+            if (active) {
+                f32 behind[PAIR];
+                #pragma unroll
+                for (i32 i = 0; i < PAIR; ++i) behind[i] = scan_advance(h[i], own_a[i], own_v[i]);
+                store_floats<PAIR>(at(tile.place), behind);
+            }
+            __syncwarp();
+            if (lane_id() == 0) raise_flag(flag(tile.place));
+        }
+    }
+};

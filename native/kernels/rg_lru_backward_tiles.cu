@@ -1,0 +1,270 @@
+// The backward pass of the RG-LRU, rg_lru_backward.cu (same formulas and arguments), reading its inputs once however it cuts time
+//
+// A block takes 64 channels of a row tile by tile (include/scan_tile.cuh), backwards: 32 tokens of bf16, 16 of f32. Everything that does not
+// depend on G is done before it is known.
+//   rg_lru_backward_ring       one block walks a row from its end; the next tile's inputs are copied while it works on this one. It leaves a part
+//                              of dlambda for every row.
+//   rg_lru_backward_look_back  one block a tile; carries travel by look-back. Tile k of row r has place row_start[r]/TOKENS + r + k; it leaves a
+//                              part of dlambda for every place, zeros where that is unused.
+//
+// Shapes       as in rg_lru_backward.cu. dlambda_parts f32 [rows, width] or, look-back, [places, width]; look-back: carries f32 [places, 2, width],
+//              progress u32 [1 + places · column blocks], zero before the launch; places = tokens/TOKENS + rows, column blocks = ceil(width / 64).
+//              Width, strides and addresses in multiples of 16 bytes.
+// Launch       rg_lru_backward_ring: grid (rows · column blocks), dynamic shared memory of two stages, 49 KB; rg_lru_backward_look_back: grid
+//              (places · column blocks), 25 KB of static; columns fastest, block (256).
+// Aliasing     none between what is read and what is written. Inputs of padding may be read, and count for nothing.
+// Determinism  the same bits for the same call.
+// Error        as the chunked kernels of rg_lru_backward.cu.
+// Traffic      11·tokens·width·sizeof(T), and hidden once more for every 32nd (16th) token; look-back: 4·width bytes a tile for dlambda and 8·width for
+//              the carries written, the latter read by up to 7 others from the cache.
+// Prediction   H100, bf16, 8,192 × 2,560, one row: 470 MB, 157 us at 3.0 TB/s; about 190 instructions an element, 140 us at full issue: 200 us.
+//              10,280 blocks, 2 on each of 132 SMs, 39 waves; 32 hops of closed groups of about 1.5 us run beside them.
+//              Ring, 8 rows of 8,192: 3.7 GB, 1.23 ms of memory, 1.1 of issue; 320 blocks over 264 places: 1.9 ms, where 7 rows' 280 come to 1.8.
+#include "include/rg_lru_params.cuh"
+#include "include/scan_tile.cuh"
+
+// A block's channels, and the tokens of one warp in registers.
+template <typename T>
+struct BackwardTile {
+    static constexpr i32 STEPS = VEC16<T> / 2;                    // tokens of a warp
+    static constexpr i32 TOKENS = TILE_WARPS * STEPS;
+    static constexpr i32 PLANE = TOKENS * TILE_CHANNELS;          // of z, input gates, recurrence gates, y and dout
+    static constexpr i32 HIDDEN = 5 * PLANE;                      // of h, from the token before the tile on
+    static constexpr i32 STAGE = 6 * PLANE + TILE_CHANNELS;
+
+    const RgLruBackwardParams& p;
+    i32 block_c;      // the block's first channel
+    i32 c;            // the lane's
+    bool active;
+    f32 decay[PAIR];
+    f32 bias[PAIR];
+    f32 dlambda[PAIR];
+    // Of each token: carry_t = a·(dh + carry_{t+1}), and what G and carry_t are multiplied with.
+    f32 a[STEPS][PAIR];
+    f32 dh[STEPS][PAIR];
+    f32 to_z[STEPS][PAIR];
+    f32 to_input[STEPS][PAIR];
+    f32 to_log[STEPS][PAIR];
+    f32 to_recurrence[STEPS][PAIR];
+    f32 to_lambda[STEPS][PAIR];
+
+    GK_DEVICE BackwardTile(const RgLruBackwardParams& params, i32 column_block)
+        : p(params), block_c(column_block * TILE_CHANNELS), c(block_c + lane_id() * PAIR), active(c < params.width) {
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) decay[i] = bias[i] = dlambda[i] = 0.0f;
+        if (!active) return;
+        load_floats<PAIR>(static_cast<const T*>(p.lambda) + c, decay);
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) decay[i] = lru_decay(decay[i]);
+        if (p.y_bias != nullptr) load_floats<PAIR>(static_cast<const T*>(p.y_bias) + c, bias);
+    }
+
+    // Warp 0 takes the last tokens.
+    static GK_DEVICE i32 first_step() { return (TILE_WARPS - 1 - warp_id()) * STEPS; }
+
+    // Starts copying the inputs of a span of at most TOKENS tokens of a row that starts at row_first.
+    GK_DEVICE void stage(T* stage, const Span& span, i32 row_first) const {
+        const i32 count = span.last - span.first, channels = p.width - block_c;
+        const i64 first = span.first;
+        const T* const gates = static_cast<const T*>(p.gates) + first * p.gates_stride + block_c;
+        stage_rows(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
+        stage_rows(stage + PLANE, gates, p.gates_stride, count, channels);
+        stage_rows(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
+        stage_rows(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
+        stage_rows(stage + 4 * PLANE, static_cast<const T*>(p.dout) + first * p.dout_stride + block_c, p.dout_stride, count, channels);
+        const i32 skipped = span.first == row_first ? 1 : 0;      // nothing comes before a row
+        stage_rows(stage + HIDDEN + skipped * TILE_CHANNELS, static_cast<const T*>(p.hidden) + (first - 1 + skipped) * p.hidden_stride + block_c,
+                   p.hidden_stride, count + 1 - skipped, channels);
+    }
+
+    // The warp's tokens without G, and as one map of the carry; writes dy.
+    GK_DEVICE void scan(const T* stage, const Span& span, i32 row_first, const i32* positions, const TileMaps& maps) {
+        f32 all_a[PAIR] = {1.0f, 1.0f}, all_v[PAIR] = {};
+        #pragma unroll
+        for (i32 n = STEPS - 1; n >= 0; --n) {
+            const i32 t = first_step() + n, position = positions[t];
+            if (position < 0 || !active) continue;
+            const T* const at = stage + t * TILE_CHANNELS + lane_id() * PAIR;
+            f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR], branch[PAIR], dout[PAIR], h[PAIR], to_branch[PAIR], before[PAIR] = {};
+            load_floats<PAIR>(at, z);
+            load_floats<PAIR>(at + PLANE, input_gate);
+            load_floats<PAIR>(at + 2 * PLANE, recurrence_gate);
+            load_floats<PAIR>(at + 3 * PLANE, branch);
+            load_floats<PAIR>(at + 4 * PLANE, dout);
+            load_floats<PAIR>(at + HIDDEN + TILE_CHANNELS, h);
+            if (position > 0 && span.first + t > row_first) load_floats<PAIR>(at + HIDDEN, before);
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) {
+                const ValueAndSlope gelu = gelu_tanh_with_slope(branch[i] + bias[i]);
+                const ValueAndSlope gate = sigmoid_with_slope(input_gate[i]);
+                to_branch[i] = dout[i] * h[i] * gelu.slope;
+                dh[n][i] = dout[i] * gelu.value;
+                a[n][i] = to_log[n][i] = to_recurrence[n][i] = to_lambda[n][i] = 0.0f;
+                to_z[n][i] = gate.value;
+                to_input[n][i] = z[i] * gate.slope;
+                if (position > 0) {
+                    const ValueAndSlope r = sigmoid_with_slope(recurrence_gate[i]);
+                    const f32 log_a = decay[i] * r.value, m = sqrtf(-expm1f(2.0f * log_a));
+                    a[n][i] = expf(log_a);
+                    to_log[n][i] = before[i] - a[n][i] * gate.value * z[i] * fminf(1.0f / m, MOST_INVERSE_M);
+                    to_z[n][i] *= m;
+                    to_input[n][i] *= m;
+                    to_recurrence[n][i] = decay[i] * r.slope;
+                    to_lambda[n][i] = -8.0f * r.value;
+                }
+                all_v[i] = position > 0 ? a[n][i] * (all_v[i] + dh[n][i]) : 0.0f;
+                all_a[i] = scan_decay(all_a[i], a[n][i]);
+            }
+            store_floats<PAIR>(static_cast<T*>(p.dy) + (span.first + t) * p.dy_stride + c, to_branch);
+        }
+        maps.leave(warp_id(), all_a, all_v);
+    }
+
+    // Walks the warp's tokens backwards from the carry behind them and writes the rest.
+    GK_DEVICE void walk(const Span& span, const i32* positions, f32 (&carry)[PAIR]) {
+        if (!active) return;
+        #pragma unroll
+        for (i32 n = STEPS - 1; n >= 0; --n) {
+            const i32 t = first_step() + n;
+            if (span.first + t >= span.last) continue;
+            const i64 token = span.first + t;
+            T* const dz = static_cast<T*>(p.dz) + token * p.dz_stride + c;
+            T* const dinput = static_cast<T*>(p.dgates) + token * p.dgates_stride + c;
+            T* const drecurrence = dinput + p.width;
+            if (positions[t] < 0) {
+                store_fill<PAIR>(dz, 0.0f);
+                store_fill<PAIR>(dinput, 0.0f);
+                store_fill<PAIR>(drecurrence, 0.0f);
+                store_fill<PAIR>(static_cast<T*>(p.dy) + token * p.dy_stride + c, 0.0f);
+                continue;
+            }
+            f32 z_gradient[PAIR], input_gradient[PAIR], recurrence_gradient[PAIR];
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) {
+                const f32 g = carry[i] + dh[n][i];
+                carry[i] = positions[t] == 0 ? 0.0f : a[n][i] * g;
+                const f32 log_gradient = carry[i] * to_log[n][i];
+                z_gradient[i] = g * to_z[n][i];
+                input_gradient[i] = g * to_input[n][i];
+                recurrence_gradient[i] = log_gradient * to_recurrence[n][i];
+                dlambda[i] = fmaf(to_lambda[n][i], log_gradient, dlambda[i]);
+            }
+            store_floats<PAIR>(dz, z_gradient);
+            store_floats<PAIR>(dinput, input_gradient);
+            store_floats<PAIR>(drecurrence, recurrence_gradient);
+        }
+    }
+
+    // Adds up the warps' parts of dlambda, in order, and leaves them at this row, or place. The block's barriers lie around it.
+    GK_DEVICE void leave(i32 unit, f32* shared_parts) const {
+        store_floats<PAIR>(shared_parts + warp_id() * TILE_CHANNELS + lane_id() * PAIR, dlambda);
+        __syncthreads();
+        if (warp_id() != 0 || !active) return;
+        f32 sum[PAIR] = {}, lambda[PAIR];
+        #pragma unroll
+        for (i32 w = 0; w < TILE_WARPS; ++w) {
+            f32 part[PAIR];
+            load_floats<PAIR>(shared_parts + w * TILE_CHANNELS + lane_id() * PAIR, part);
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) sum[i] += part[i];
+        }
+        load_floats<PAIR>(static_cast<const T*>(p.lambda) + c, lambda);
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) sum[i] *= sigmoid(lambda[i]);
+        store_floats<PAIR>(p.dlambda_parts + static_cast<i64>(unit) * p.width + c, sum);
+    }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_ring(RgLruBackwardParams p) {
+    using Tile = BackwardTile<T>;
+    extern __shared__ Vec<u8, 16> backward_stages[];              // two stages
+    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ f32 carries[2 * TILE_CHANNELS];
+    __shared__ i32 position_data[2 * Tile::TOKENS];
+    const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS);
+    const i32 row = static_cast<i32>(blockIdx.x) / column_blocks;
+    Tile tile(p, static_cast<i32>(blockIdx.x) % column_blocks);
+    const TileMaps maps{map_data};
+    const i32 row_first = p.rows.row_start[row], row_last = p.rows.row_start[row + 1];
+    const auto span_of = [&](i32 k) {
+        const i32 first = row_first + k * Tile::TOKENS;
+        return Span{row, first, min_of(first + Tile::TOKENS, row_last)};
+    };
+    const auto stage_of = [&](i32 k) { return reinterpret_cast<T*>(backward_stages) + k % 2 * Tile::STAGE; };
+    const i32 tiles = ceil_div(row_last - row_first, Tile::TOKENS);
+
+    f32 carry[PAIR] = {};
+    if (tiles > 0) {
+        const i32 k = tiles - 1;
+        if (warp_id() == 0) store_floats<PAIR>(carries + k % 2 * TILE_CHANNELS + lane_id() * PAIR, carry);
+        tile.stage(stage_of(k), span_of(k), row_first);
+        if (threadIdx.x < Tile::TOKENS) position_data[k % 2 * Tile::TOKENS + threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span_of(k));
+        async_commit();
+    }
+    for (i32 k = tiles - 1; k >= 0; --k) {
+        async_wait<0>();
+        __syncthreads();   // this tile's inputs are there for all, and nobody still reads what the next ones replace
+        i32 next_position = -1;
+        if (k > 0) {
+            tile.stage(stage_of(k - 1), span_of(k - 1), row_first);
+            next_position = tile_position<Tile::TOKENS>(p.rows, span_of(k - 1));
+        }
+        async_commit();
+        const i32* const positions = position_data + k % 2 * Tile::TOKENS;
+        tile.scan(stage_of(k), span_of(k), row_first, positions, maps);
+        __syncthreads();
+        load_floats<PAIR>(carries + k % 2 * TILE_CHANNELS + lane_id() * PAIR, carry);
+        maps.apply(warp_id(), carry);
+        tile.walk(span_of(k), positions, carry);
+        if (warp_id() == TILE_WARPS - 1) store_floats<PAIR>(carries + (k + 1) % 2 * TILE_CHANNELS + lane_id() * PAIR, carry);
+        if (threadIdx.x < Tile::TOKENS) position_data[(k + 1) % 2 * Tile::TOKENS + threadIdx.x] = next_position;
+    }
+    __syncthreads();
+    tile.leave(row, map_data);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_look_back(RgLruBackwardParams p) {
+    using Tile = BackwardTile<T>;
+    __shared__ Vec<u8, 16> backward_stage[Tile::STAGE * sizeof(T) / 16];
+    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ f32 carry_data[TILE_CHANNELS];
+    __shared__ i32 positions[Tile::TOKENS];
+    __shared__ u32 turn[1];
+    if (threadIdx.x == 0) turn[0] = take_ticket(p.progress);
+    __syncthreads();
+    const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS), places = static_cast<i32>(gridDim.x) / column_blocks;
+    const i32 place = places - 1 - static_cast<i32>(turn[0]) / column_blocks, column_block = static_cast<i32>(turn[0]) % column_blocks;
+    const Span span = chunk_at(p.rows, Tile::TOKENS, place);
+    Tile tile(p, column_block);
+    if (span.first == span.last) {
+        tile.leave(place, map_data);
+        return;
+    }
+    const TileMaps maps{map_data};
+    const i32 row_first = p.rows.row_start[span.row];
+    const i32 behind = ceil_div(p.rows.row_start[span.row + 1] - span.last, Tile::TOKENS);   // tiles later in time
+    T* const stage = reinterpret_cast<T*>(backward_stage);
+    tile.stage(stage, span, row_first);
+    async_commit();
+    if (threadIdx.x < Tile::TOKENS) positions[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span);
+    async_wait<0>();
+    __syncthreads();
+    tile.scan(stage, span, row_first, positions, maps);
+    __syncthreads();
+    f32 carry[PAIR] = {};
+    if (warp_id() == 0) {
+        f32 a[PAIR], v[PAIR];
+        maps.compose(a, v);
+        const PublishedMaps<-1> published{p.progress + 1, p.carries, p.width, column_blocks, column_block};
+        published.look_back({place, behind, span.first > row_first}, tile.active, a, v, carry);
+        store_floats<PAIR>(carry_data + lane_id() * PAIR, carry);
+    }
+    __syncthreads();
+    load_floats<PAIR>(carry_data + lane_id() * PAIR, carry);
+    maps.apply(warp_id(), carry);
+    tile.walk(span, positions, carry);
+    __syncthreads();
+    tile.leave(place, map_data);
+}

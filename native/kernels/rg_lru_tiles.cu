@@ -1,0 +1,222 @@
+// The RG-LRU scan of rg_lru.cu (same formulas, arguments, padding, state and `hidden`), reading its inputs once however it cuts time
+//
+// A block takes 64 channels of a row tile by tile (include/scan_tile.cuh): 64 tokens of bf16, 32 of f32. All special functions are off the
+// dependent chain.
+//   rg_lru_ring       one block walks a row in time; the next tile's inputs are copied while it works on this one. For many channels.
+//   rg_lru_look_back  one block a tile; carries travel by look-back. For few channels and long rows. Tile k of row r has place
+//                     row_start[r]/TOKENS + r + k, which never collide; some stay unused.
+//
+// Shapes       as in rg_lru.cu. rg_lru_look_back: workspace f32 [places, 2, width], progress u32 [1 + places · column blocks], zero before the
+//              launch; places = tokens/TOKENS + rows, column blocks = ceil(width / 64).
+//              Width, strides and addresses in multiples of 16 bytes.
+// Launch       rg_lru_ring: grid (rows · column blocks), dynamic shared memory of two stages, 64 KB; rg_lru_look_back: grid (places · column
+//              blocks), 32 KB of static; columns fastest, block (256).
+// Aliasing     out may be exactly z or y. A slot appears once in a call. hidden shares nothing. Inputs of padding may be read, and count for nothing.
+// Determinism  the same bits for the same call.
+// Error        as the chunked kernels of rg_lru.cu.
+// Traffic      5·tokens·width·sizeof(T) (6 with hidden), the state once in and once out, pos once per block; look-back: 8·width bytes a tile
+//              written, and read by up to 7 others from the cache.
+// Prediction   H100, bf16, 8,192 × 2,560, one row: 210 MB, 70 us at 3.0 TB/s; about 100 instructions an element, 75 us at full issue: 90 us.
+//              5,160 blocks, 2 to 3 on each of 132 SMs, 13 waves; 16 hops of closed groups of about 1.5 us run beside them.
+//              Ring, 8 rows of 8,192: 1.7 GB, 560 us of memory, 600 of issue; 320 blocks in one wave of 396 places: 750 us.
+#include "include/rg_lru_params.cuh"
+#include "include/scan_tile.cuh"
+
+// A block's channels, and the tokens of one warp in registers.
+template <typename T>
+struct LruTile {
+    static constexpr i32 STEPS = VEC16<T>;                       // tokens of a warp
+    static constexpr i32 TOKENS = TILE_WARPS * STEPS;
+    static constexpr i32 PLANE = TOKENS * TILE_CHANNELS;         // of z, input gates, recurrence gates and y
+    static constexpr i32 STAGE = 4 * PLANE;
+
+    const RgLruParams& p;
+    i32 block_c;      // the block's first channel
+    i32 c;            // the lane's
+    bool active;
+    f32 decay[PAIR];
+    f32 bias[PAIR];
+    f32 a[STEPS][PAIR];
+    f32 v[STEPS][PAIR];
+
+    GK_DEVICE LruTile(const RgLruParams& params, i32 column_block)
+        : p(params), block_c(column_block * TILE_CHANNELS), c(block_c + lane_id() * PAIR), active(c < params.width) {
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) decay[i] = bias[i] = 0.0f;
+        if (!active) return;
+        load_floats<PAIR>(static_cast<const T*>(p.lambda) + c, decay);
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) decay[i] = lru_decay(decay[i]);
+        if (p.y_bias != nullptr) load_floats<PAIR>(static_cast<const T*>(p.y_bias) + c, bias);
+    }
+
+    // Starts copying the inputs of a span of at most TOKENS tokens.
+    GK_DEVICE void stage(T* stage, const Span& span) const {
+        const i32 count = span.last - span.first, channels = p.width - block_c;
+        const i64 first = span.first;
+        const T* const gates = static_cast<const T*>(p.gates) + first * p.gates_stride + block_c;
+        stage_rows(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
+        stage_rows(stage + PLANE, gates, p.gates_stride, count, channels);
+        stage_rows(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
+        stage_rows(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
+    }
+
+    // The warp's tokens as steps, and as one map.
+    GK_DEVICE void scan(const T* stage, const i32* positions, const TileMaps& maps) {
+        f32 all_a[PAIR] = {1.0f, 1.0f}, all_v[PAIR] = {};
+        #pragma unroll
+        for (i32 n = 0; n < STEPS; ++n) {
+            const i32 t = warp_id() * STEPS + n, position = positions[t];
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) { a[n][i] = 1.0f; v[n][i] = 0.0f; }
+            if (position >= 0 && active) {
+                const T* const at = stage + t * TILE_CHANNELS + lane_id() * PAIR;
+                f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR];
+                load_floats<PAIR>(at, z);
+                load_floats<PAIR>(at + PLANE, input_gate);
+                load_floats<PAIR>(at + 2 * PLANE, recurrence_gate);
+                #pragma unroll
+                for (i32 i = 0; i < PAIR; ++i) {
+                    const LruTerms step = lru_terms(z[i], input_gate[i], recurrence_gate[i], decay[i], position == 0);
+                    a[n][i] = step.a;
+                    v[n][i] = step.v;
+                }
+            }
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) {
+                all_v[i] = scan_advance(all_v[i], a[n][i], v[n][i]);
+                all_a[i] = scan_decay(all_a[i], a[n][i]);
+            }
+        }
+        maps.leave(warp_id(), all_a, all_v);
+    }
+
+    // Walks the warp's tokens from h and writes.
+    GK_DEVICE void walk(const T* stage, const Span& span, const i32* positions, f32 (&h)[PAIR]) const {
+        if (!active) return;
+        #pragma unroll
+        for (i32 n = 0; n < STEPS; ++n) {
+            const i32 t = warp_id() * STEPS + n;
+            if (span.first + t >= span.last) break;
+            const i64 token = span.first + t;
+            T* const out = static_cast<T*>(p.out) + token * p.out_stride + c;
+            T* const hidden = p.hidden == nullptr ? nullptr : static_cast<T*>(p.hidden) + token * p.hidden_stride + c;
+            if (positions[t] < 0) {
+                store_fill<PAIR>(out, 0.0f);
+                if (hidden != nullptr) store_fill<PAIR>(hidden, 0.0f);
+                continue;
+            }
+            f32 result[PAIR];
+            load_floats<PAIR>(stage + 3 * PLANE + t * TILE_CHANNELS + lane_id() * PAIR, result);
+            #pragma unroll
+            for (i32 i = 0; i < PAIR; ++i) {
+                h[i] = scan_advance(h[i], a[n][i], v[n][i]);
+                result[i] = h[i] * gelu_tanh(result[i] + bias[i]);
+            }
+            store_floats<PAIR>(out, result);
+            if (hidden != nullptr) store_floats<PAIR>(hidden, h);
+        }
+    }
+
+    // The h that the row's slot carries in; zero where it is fresh.
+    GK_DEVICE void carried(i32 row, f32 (&h)[PAIR]) const {
+        #pragma unroll
+        for (i32 i = 0; i < PAIR; ++i) h[i] = 0.0f;
+        if (p.state.base == nullptr || !active) return;
+        const i32 slot = p.rows.slot[row];
+        if (p.rows.seen[slot] > 0) load_floats<PAIR>(reinterpret_cast<const f32*>(slot_address(p.state, slot)) + c, h);
+    }
+
+    // The last warp's h is the row's; rows of padding leave their state alone.
+    GK_DEVICE void keep(i32 row, const f32 (&h)[PAIR]) const {
+        if (p.state.base == nullptr || !active || warp_id() != TILE_WARPS - 1 || last_token(p.rows, row) < 0) return;
+        store_floats<PAIR>(reinterpret_cast<f32*>(slot_address(p.state, p.rows.slot[row])) + c, h);
+    }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_ring(RgLruParams p) {
+    using Tile = LruTile<T>;
+    extern __shared__ Vec<u8, 16> lru_stages[];                   // two stages
+    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ f32 carries[2 * TILE_CHANNELS];
+    __shared__ i32 position_data[2 * Tile::TOKENS];
+    const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS);
+    const i32 row = static_cast<i32>(blockIdx.x) / column_blocks;
+    Tile tile(p, static_cast<i32>(blockIdx.x) % column_blocks);
+    const TileMaps maps{map_data};
+    const i32 row_first = p.rows.row_start[row], row_last = p.rows.row_start[row + 1];
+    const auto span_of = [&](i32 k) {
+        const i32 first = row_first + k * Tile::TOKENS;
+        return Span{row, first, min_of(first + Tile::TOKENS, row_last)};
+    };
+    const auto stage_of = [&](i32 k) { return reinterpret_cast<T*>(lru_stages) + k % 2 * Tile::STAGE; };
+    const i32 tiles = ceil_div(row_last - row_first, Tile::TOKENS);
+    if (tiles == 0) return;
+
+    f32 h[PAIR];
+    tile.carried(row, h);
+    if (warp_id() == 0) store_floats<PAIR>(carries + lane_id() * PAIR, h);
+    tile.stage(stage_of(0), span_of(0));
+    if (threadIdx.x < Tile::TOKENS) position_data[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span_of(0));
+    async_commit();
+    for (i32 k = 0; k < tiles; ++k) {
+        async_wait<0>();
+        __syncthreads();   // this tile's inputs are there for all, and nobody still reads what the next ones replace
+        i32 next_position = -1;
+        if (k + 1 < tiles) {
+            tile.stage(stage_of(k + 1), span_of(k + 1));
+            next_position = tile_position<Tile::TOKENS>(p.rows, span_of(k + 1));
+        }
+        async_commit();
+        const i32* const positions = position_data + k % 2 * Tile::TOKENS;
+        tile.scan(stage_of(k), positions, maps);
+        __syncthreads();
+        load_floats<PAIR>(carries + k % 2 * TILE_CHANNELS + lane_id() * PAIR, h);
+        maps.apply(warp_id(), h);
+        tile.walk(stage_of(k), span_of(k), positions, h);
+        if (warp_id() == TILE_WARPS - 1) store_floats<PAIR>(carries + (k + 1) % 2 * TILE_CHANNELS + lane_id() * PAIR, h);
+        if (threadIdx.x < Tile::TOKENS) position_data[(k + 1) % 2 * Tile::TOKENS + threadIdx.x] = next_position;
+    }
+    tile.keep(row, h);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_look_back(RgLruParams p) {
+    using Tile = LruTile<T>;
+    __shared__ Vec<u8, 16> lru_stage[Tile::STAGE * sizeof(T) / 16];
+    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ f32 carry[TILE_CHANNELS];
+    __shared__ i32 positions[Tile::TOKENS];
+    __shared__ u32 turn[1];
+    if (threadIdx.x == 0) turn[0] = take_ticket(p.progress);
+    __syncthreads();
+    const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS);
+    const i32 place = static_cast<i32>(turn[0]) / column_blocks, column_block = static_cast<i32>(turn[0]) % column_blocks;
+    const Span span = chunk_at(p.rows, Tile::TOKENS, place);
+    if (span.first == span.last) return;
+    Tile tile(p, column_block);
+    const TileMaps maps{map_data};
+    T* const stage = reinterpret_cast<T*>(lru_stage);
+    tile.stage(stage, span);
+    async_commit();
+    if (threadIdx.x < Tile::TOKENS) positions[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span);
+    async_wait<0>();
+    __syncthreads();
+    tile.scan(stage, positions, maps);
+    __syncthreads();
+    f32 h[PAIR];
+    if (warp_id() == 0) {
+        f32 a[PAIR], v[PAIR];
+        maps.compose(a, v);
+        tile.carried(span.row, h);
+        const PublishedMaps<1> published{p.progress + 1, p.workspace, p.width, column_blocks, column_block};
+        published.look_back({place, place - first_place(p.rows, Tile::TOKENS, span.row), span.last < p.rows.row_start[span.row + 1]}, tile.active, a, v, h);
+        store_floats<PAIR>(carry + lane_id() * PAIR, h);
+    }
+    __syncthreads();
+    load_floats<PAIR>(carry + lane_id() * PAIR, h);
+    maps.apply(warp_id(), h);
+    tile.walk(stage, span, positions, h);
+    if (span.last == p.rows.row_start[span.row + 1]) tile.keep(span.row, h);
+}
