@@ -102,17 +102,19 @@ def window_attention(row, device, peer):
     """(Op, function, variant) of a peer."""
     s = row["shape"]
     sizes, tokens, window = (s["batch"], s["heads"], s["head_dim"]), s["tokens"], s["window"]
-    qkv = Draw(row, device).normal(s["batch"] * tokens, (s["heads"] + 2) * s["head_dim"])
+    draw = Draw(row, device)
+    qkv = draw.normal("qkv", s["batch"] * tokens, (s["heads"] + 2) * s["head_dim"])
+    made = lambda forward, seen: WindowOp([qkv], forward, wrt=(0,), gradient_seed=draw.gradient_seed()).setup(row, seen)
     if peer == "torch-sdpa":
-        op = WindowOp([qkv], lambda x: dense_causal(x, *sizes), wrt=(0,)).setup(row, tokens)
+        op = made(lambda x: dense_causal(x, *sizes), tokens)
         return op, op.forward, "dense causal, enable_gqa" + ("" if tokens <= window + 1 else ": all earlier keys, not the window")
     if peer == "torch-flex":
         attend = flex(tokens, window, device)
-        op = WindowOp([qkv], lambda x: merge(attend(*split(x, *sizes))), wrt=(0,)).setup(row, window)
+        op = made(lambda x: merge(attend(*split(x, *sizes))), window)
         return op, op.forward, "compiled, sliding-window block mask, enable_gqa"
     masked = mask_of(tokens, window, device)
     eager = (lambda x: merge(grouped(*split(x, *sizes), attn_mask=masked))) if hasattr(F, "scaled_dot_product_attention") else (lambda x: plain(x, *sizes, window))
-    op = WindowOp([qkv], eager, wrt=(0,)).setup(row, window)
+    op = made(eager, window)
     return op, eager, "scaled_dot_product_attention with a dense mask" if hasattr(F, "scaled_dot_product_attention") else "scores in memory"
 
 
@@ -121,18 +123,18 @@ def decode_attention(row, device, peer):
     s = row["shape"]
     draw, keys = Draw(row, device), min(s["context"], s["window"]) + 1
     heads, head_dim = s["heads"], s["head_dim"]
-    inputs = [draw.normal(s["batch"], (heads + 2) * head_dim), draw.normal(s["batch"], s["window"] + 1, head_dim), draw.normal(s["batch"], s["window"] + 1, head_dim)]
+    inputs = [draw.normal("qkv", s["batch"], (heads + 2) * head_dim), draw.normal("ring", s["batch"], 2, s["window"] + 1, head_dim)]
 
-    def by_hand(qkv, ring_keys, ring_values):
+    def by_hand(qkv, ring):
         q = qkv[:, : heads * head_dim].view(-1, heads, head_dim)
-        scores = wide(q @ ring_keys[:, :keys].transpose(1, 2)) / math.sqrt(head_dim)
-        return (scores.softmax(-1).to(qkv.dtype) @ ring_values[:, :keys]).flatten(1)
+        scores = wide(q @ ring[:, 0, :keys].transpose(1, 2)) / math.sqrt(head_dim)
+        return (scores.softmax(-1).to(qkv.dtype) @ ring[:, 1, :keys]).flatten(1)
 
-    def library(qkv, ring_keys, ring_values):
+    def library(qkv, ring):
         q = qkv[:, : heads * head_dim].view(-1, 1, heads, head_dim)
-        return F.scaled_dot_product_attention(q, ring_keys[:, None, :keys], ring_values[:, None, :keys]).flatten(1)
+        return F.scaled_dot_product_attention(q, ring[:, :1, :keys], ring[:, 1:, :keys]).flatten(1)
 
-    op = Op(inputs, by_hand, limit=LIMIT[row["type"]])
+    op = Op(inputs, by_hand, limit=2 * LIMIT[row["type"]])  # scores and probabilities are rounded as well
     if peer == "torch-flex":
         raise NotMeasured("flex_attention is timed on the window only")
     if peer == "torch-sdpa":

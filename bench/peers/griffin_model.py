@@ -87,10 +87,9 @@ class Recurrent(nn.Module):
         return [weight.new_zeros(batch, weight.shape[0], dtype=torch.float32), weight.new_zeros(batch, self.taps - 1, weight.shape[0])]
 
     def step(self, u, state, position):
-        """One token a sequence; the first one of all steps is taken as any other (no reset): same work."""
         z = ops_torch.conv_step(self.x(u), self.conv.weight[:, 0], self.conv.bias, state[1])
         gates = torch.stack([self.input_gate(z), self.recurrence_gate(z)], 1)
-        return self.out(scans_torch.rg_lru_step(z, gates, self.y(u), self.decay, state[0]))
+        return self.out(scans_torch.rg_lru_step(z, gates, self.y(u), self.decay, state[0], position))
 
 
 class Attention(nn.Module):

@@ -2,6 +2,7 @@
 
 Compiled means each kind of layer compiled once (they share code), not the whole model: minutes less to wait, the same kernels.
 """
+import contextlib
 import time
 
 import torch
@@ -37,11 +38,11 @@ def compiled_scan(device):
 def build(row, device, peer, length):
     shape = Shape.of(row["model"])
     forms, variant = forms_for(peer, shape, length, device)
-    with torch.device(device):
+    with torch.device(device) if hasattr(torch.device, "__enter__") else contextlib.nullcontext():
         torch.set_default_dtype(TYPES[row["type"]])
         try:
             torch.manual_seed(1)
-            model = Griffin(shape, forms)
+            model = Griffin(shape, forms).to(device)
         finally:
             torch.set_default_dtype(torch.float32)
     if peer == "torch-compile":

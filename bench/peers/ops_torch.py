@@ -14,30 +14,34 @@ from inputs import decay, normal, tokens, uniform
 
 CHECKED = 16
 COMPOSED = ("gate_up_gelu", "rg_lru_mixer")  # round in between as well
-SMALL = 1 / 16  # scales of norms and biases: small beside the activations
+SCALE, BIAS = 0.5, 0.1  # standard deviations of norms' scales and of biases
 
 
 class Draw:
-    """Tensors in the order of the call: each takes the next seed."""
+    """Tensors by name: the seed is the name's place among the inputs that rows.json lists for the op; others take the numbers behind."""
 
     def __init__(self, row, device):
-        self.type, self.device, self.seed = TYPES[row["type"]], device, 0
+        self.type, self.device, self.names = TYPES[row["type"]], device, list(row["inputs"])
 
-    def _next(self):
-        self.seed += 1
-        return self.seed
+    def seed(self, name):
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name) + 1
 
-    def normal(self, *shape, scale=1.0, type=None):
-        return normal(self._next(), shape, self.device, scale).to(type or self.type)
+    def normal(self, name, *shape, scale=1.0, type=None):
+        return normal(self.seed(name), shape, self.device, scale).to(type or self.type)
 
-    def uniform(self, *shape):
-        return uniform(self._next(), shape, self.device)
+    def uniform(self, name, *shape):
+        return uniform(self.seed(name), shape, self.device)
 
     def decay(self, width):
-        return decay(self._next(), width, self.device).to(self.type)
+        return decay(self.seed("lambda"), width, self.device).to(self.type)
 
-    def tokens(self, count, vocabulary):
-        return tokens(self._next(), (count,), vocabulary, self.device)
+    def tokens(self, name, count, vocabulary):
+        return tokens(self.seed(name), (count,), vocabulary, self.device)
+
+    def gradient_seed(self):
+        return self.seed(next((name for name in ("dy", "dout", "dgates", "dx") if name in self.names), "dy"))
 
 
 def first_rows(*whole):
@@ -162,66 +166,69 @@ def build(row, device):
     if maker is None:
         raise NotMeasured("torch has no counterpart of this op")
     op = maker(row, s, draw)
+    op.gradient_seed = draw.gradient_seed()
     op.limit = LIMIT[row["type"]] * (2 if row["op"] in COMPOSED else 1)
     return op
 
 
 def _matmul(row, s, draw):
-    x, w = draw.normal(s["rows"], s["inner"]), draw.normal(s["columns"], s["inner"], scale=1 / math.sqrt(s["inner"]))
+    x, w = draw.normal("x", s["rows"], s["inner"]), draw.normal("weight", s["columns"], s["inner"], scale=1 / math.sqrt(s["inner"]))
     return Op([x, w], lambda x, w: x @ w.t(), wrt=(0, 1), cut=first_rows(1), local=(0,))
 
 
 def _gate_up(row, s, draw):
-    x, w = draw.normal(s["rows"], s["inner"]), draw.normal(s["columns"], s["inner"], scale=1 / math.sqrt(s["inner"]))
-    return Op([x, w, draw.normal(s["columns"], scale=SMALL)], lambda x, w, b: gelu_multiply(x @ w.t(), b), cut=first_rows(1, 2))
+    x, w = draw.normal("x", s["rows"], s["inner"]), draw.normal("weight", s["columns"], s["inner"], scale=1 / math.sqrt(s["inner"]))
+    return Op([x, w, draw.normal("bias", s["columns"], scale=BIAS)], lambda x, w, b: gelu_multiply(x @ w.t(), b), cut=first_rows(1, 2))
 
 
 def _rms_norm(row, s, draw):
     library = lambda x, scale: F.rms_norm(x, (x.shape[-1],), 1 + scale, 1e-6)
-    return Op([draw.normal(s["rows"], s["width"]), draw.normal(s["width"], scale=SMALL)], rms_norm, wrt=(0, 1), cut=first_rows(1), local=(0,),
+    return Op([draw.normal("x", s["rows"], s["width"]), draw.normal("scale", s["width"], scale=SCALE)], rms_norm, wrt=(0, 1), cut=first_rows(1), local=(0,),
               forms={"torch-eager": library} if hasattr(F, "rms_norm") else {})
 
 
 def _residual_rms_norm(row, s, draw):
-    x, delta = draw.normal(s["rows"], s["width"]), draw.normal(s["rows"], s["width"])
-    return Op([x, delta, draw.normal(s["width"], scale=SMALL)], residual_rms_norm, cut=first_rows(2))
+    x, delta = draw.normal("x", s["rows"], s["width"]), draw.normal("delta", s["rows"], s["width"])
+    return Op([x, delta, draw.normal("scale", s["width"], scale=SCALE)], residual_rms_norm, cut=first_rows(2))
 
 
 def _gelu_multiply(row, s, draw):
-    return Op([draw.normal(s["rows"], 2 * s["width"]), draw.normal(2 * s["width"], scale=SMALL)], gelu_multiply,
+    return Op([draw.normal("gate_up", s["rows"], 2 * s["width"]), draw.normal("bias", 2 * s["width"], scale=BIAS)], gelu_multiply,
               wrt=(0, 1), cut=first_rows(1), local=(0,))
 
 
 def _conv1d(row, s, draw):
     taps, width = s["taps"], s["width"]
     step = row["pass"] == "step"
-    x = draw.normal(s["batch"], *([] if step else [s["tokens"]]), width)
-    weight, bias = draw.normal(width, taps, scale=1 / math.sqrt(taps)), draw.normal(width, scale=SMALL)
+    x = draw.normal("x", s["batch"], *([] if step else [s["tokens"]]), width)
+    weight, bias = draw.normal("weight", width, taps, scale=1 / math.sqrt(taps)), draw.normal("bias", width, scale=BIAS)
     if step:
-        return Op([x, weight, bias, draw.normal(s["batch"], taps - 1, width)], conv_step, cut=first_channels(1))
+        return Op([x, weight, bias, draw.normal("state", s["batch"], taps - 1, width)], conv_step, cut=first_channels(1))
     return Op([x, weight, bias], shifted_conv, wrt=(0, 1, 2), cut=first_channels(1), local=(0, 1, 2), forms={"torch-eager": library_conv})
 
 
 def _rg_lru(row, s, draw):
     if row["pass"] == "step":
         shape = (s["batch"], s["width"])
-        inputs = [draw.normal(*shape), draw.normal(shape[0], 2, shape[1]), draw.normal(*shape), draw.decay(s["width"]), draw.normal(*shape, type=torch.float32)]
+        inputs = [draw.normal("z", *shape), draw.normal("gates", shape[0], 2, shape[1]), draw.normal("y", *shape), draw.decay(s["width"]),
+                  draw.normal("state", *shape, type=torch.float32)]
         return Op(inputs, scans_torch.rg_lru_step, cut=channels)
     shape = (s["batch"], s["tokens"], s["width"])
-    inputs = [draw.normal(*shape), draw.normal(shape[0], shape[1], 2, shape[2]), draw.normal(*shape), draw.decay(s["width"])]
+    inputs = [draw.normal("z", *shape), draw.normal("gates", shape[0], shape[1], 2, shape[2]), draw.normal("y", *shape), draw.decay(s["width"])]
     return Op(inputs, scans_torch.rg_lru, wrt=(0, 1, 2, 3), cut=channels, local=(0, 1, 2, 3))
 
 
 def _gate_weights(s, draw):
     size = s["width"] // s["blocks"]
-    weight = lambda: draw.normal(s["blocks"], size, size, scale=1 / math.sqrt(size))
-    return [weight(), draw.normal(s["width"], scale=SMALL), weight(), draw.normal(s["width"], scale=SMALL)]
+    weight = lambda name: draw.normal(name, s["blocks"], size, size, scale=1 / math.sqrt(size))
+    bias = lambda name: draw.normal(name, s["width"], scale=BIAS)
+    return [weight("input_weight"), bias("input_bias"), weight("recurrence_weight"), bias("recurrence_bias")]
 
 
 def _gates(row, s, draw):
     def forward(z, wi, bi, wa, ba):
         return torch.cat([scans_torch.block_diagonal(z, wi, bi), scans_torch.block_diagonal(z, wa, ba)], -1)
-    return Op([draw.normal(s["rows"], s["width"]), *_gate_weights(s, draw)], forward, wrt=(0, 1, 2, 3, 4), cut=first_rows(1, 2, 3, 4), local=(0,))
+    return Op([draw.normal("z", s["rows"], s["width"]), *_gate_weights(s, draw)], forward, wrt=(0, 1, 2, 3, 4), cut=first_rows(1, 2, 3, 4), local=(0,))
 
 
 def _mixer(row, s, draw):
@@ -231,76 +238,75 @@ def _mixer(row, s, draw):
         return t[:1] if which in (1, 3) else t[..., :size]
 
     shape = (s["batch"], s["tokens"], s["width"])
-    inputs = [draw.normal(*shape), *_gate_weights(s, draw), draw.normal(*shape), draw.decay(s["width"])]
+    inputs = [draw.normal("z", *shape), *_gate_weights(s, draw), draw.normal("y", *shape), draw.decay(s["width"])]
     return Op(inputs, scans_torch.mixer, wrt=tuple(range(7)), cut=cut, local=tuple(range(7)))
 
 
 def _linear_scan(row, s, draw):
     shape = (s["batch"], s["tokens"], s["width"])
-    a = (0.9 + 0.099 * draw.uniform(*shape)).to(draw.type)
-    return Op([a, draw.normal(*shape)], scans_torch.linear_scan, wrt=(0, 1), cut=channels, local=(0, 1))
+    a = (0.9 + 0.099 * draw.uniform("a", *shape)).to(draw.type)
+    return Op([a, draw.normal("x", *shape)], scans_torch.linear_scan, wrt=(0, 1), cut=channels, local=(0, 1))
 
 
 def _embedding(row, s, draw):
-    ids, table = draw.tokens(s["rows"], s["vocabulary"]), draw.normal(s["vocabulary"], s["width"], scale=1 / math.sqrt(s["width"]))
+    ids, table = draw.tokens("tokens", s["rows"], s["vocabulary"]), draw.normal("table", s["vocabulary"], s["width"])
     scale = torch.tensor(math.sqrt(s["width"])).bfloat16().item()
     forward = lambda ids, table: (wide(F.embedding(ids, table)) * scale).to(table.dtype)
     return Op([ids, table], forward, wrt=(1,), cut=lambda which, t: t if which == 1 else t[:CHECKED])
 
 
 def _cross_entropy(row, s, draw):
-    return Op([draw.normal(s["rows"], s["vocabulary"]).float(), draw.tokens(s["rows"], s["vocabulary"])], cross_entropy, wrt=(0,), local=(0,))
+    return Op([draw.normal("logits", s["rows"], s["vocabulary"], type=torch.float32), draw.tokens("targets", s["rows"], s["vocabulary"])], cross_entropy, wrt=(0,), local=(0,))
 
 
 def _linear_cross_entropy(row, s, draw):
-    x, weight = draw.normal(s["rows"], s["width"]), draw.normal(s["vocabulary"], s["width"], scale=1 / math.sqrt(s["width"]))
-    return Op([x, weight, draw.tokens(s["rows"], s["vocabulary"])], linear_cross_entropy, wrt=(0, 1), checked_forward=False)
+    x, weight = draw.normal("x", s["rows"], s["width"]), draw.normal("weight", s["vocabulary"], s["width"], scale=1 / math.sqrt(s["width"]))
+    return Op([x, weight, draw.tokens("targets", s["rows"], s["vocabulary"])], linear_cross_entropy, wrt=(0, 1), checked_forward=False)
 
 
 def _rotary(row, s, draw):
     heads, head_dim = s["heads"], s["head_dim"]
     if row["pass"] == "step":
         position = torch.tensor([s["window"] + 7], device=draw.device)
-        ring = draw.normal(s["batch"], s["window"] + 1, 2, head_dim)
-        return Op([draw.normal(s["batch"], (heads + 2) * head_dim), ring, position], functools.partial(rotary_step, heads=heads, head_dim=head_dim))
+        ring = draw.normal("ring", s["batch"], s["window"] + 1, 2, head_dim)
+        return Op([draw.normal("qkv", s["batch"], (heads + 2) * head_dim), ring, position], functools.partial(rotary_step, heads=heads, head_dim=head_dim))
     positions = torch.arange(s["tokens"], device=draw.device).repeat(s["batch"])
-    return Op([draw.normal(s["batch"] * s["tokens"], (heads + 2) * head_dim), positions], functools.partial(rotate, heads=heads, head_dim=head_dim), cut=first_rows())
+    return Op([draw.normal("qkv", s["batch"] * s["tokens"], (heads + 2) * head_dim), positions], functools.partial(rotate, heads=heads, head_dim=head_dim), cut=first_rows())
 
 
 def _ring_append(row, s, draw):
-    qkv = draw.normal(s["batch"] * s["tokens"], (s["heads"] + 2) * s["head_dim"])
-    return Op([qkv, draw.normal(s["batch"], s["window"] + 1, 2, s["head_dim"])], functools.partial(ring_append, heads=s["heads"]))
+    qkv = draw.normal("qkv", s["batch"] * s["tokens"], (s["heads"] + 2) * s["head_dim"])
+    return Op([qkv, draw.normal("ring", s["batch"], s["window"] + 1, 2, s["head_dim"])], functools.partial(ring_append, heads=s["heads"]))
 
 
 def _sampler(row, s, draw):
-    return Op([draw.normal(s["batch"], s["vocabulary"]), draw.uniform(s["batch"], 1)], sample)
+    return Op([draw.normal("logits", s["batch"], s["vocabulary"]), draw.uniform("drawn", s["batch"], 1)], sample)
 
 
 def _copy(row, s, draw):
-    return Op([draw.normal(s["bytes"] // SIZES[row["type"]])], torch.clone, cut=first_rows())
+    return Op([draw.normal("x", s["bytes"] // SIZES[row["type"]])], torch.clone, cut=first_rows())
 
 
 def _read(row, s, draw):
-    return Op([draw.normal(s["bytes"] // SIZES[row["type"]]).view(-1, 4096 if s["bytes"] % 8192 == 0 else 1)], lambda x: x.sum(1, dtype=wide(x).dtype), cut=first_rows())
+    return Op([draw.normal("x", s["bytes"] // SIZES[row["type"]]).view(-1, 4096 if s["bytes"] % 8192 == 0 else 1)], lambda x: x.sum(1, dtype=wide(x).dtype), cut=first_rows())
 
 
 def _column_sum(row, s, draw):
-    return Op([draw.normal(s["rows"], s["width"])], lambda x: x.sum(0, dtype=wide(x).dtype), cut=lambda which, t: t[..., :CHECKED])
+    return Op([draw.normal("x", s["rows"], s["width"])], lambda x: x.sum(0, dtype=wide(x).dtype), cut=lambda which, t: t[..., :CHECKED])
 
 
 def _gradient_norm(row, s, draw):
-    return Op([draw.normal(s["parameters"])], torch.linalg.vector_norm)
+    return Op([draw.normal("gradient", s["parameters"])], torch.linalg.vector_norm)
 
 
 def _soft_cap(row, s, draw):
-    return Op([draw.normal(s["rows"], s["vocabulary"])], lambda x: x.div_(30).tanh_().mul_(30), cut=first_rows())
+    return Op([draw.normal("logits", s["rows"], s["vocabulary"])], lambda x: x.div_(30).tanh_().mul_(30), cut=first_rows())
 
 
 def _adam_w(row, s, draw):
     count = s["parameters"]
-    drawn = lambda: draw.normal(count, scale=SMALL, type=torch.float32)
-    master, gradient, first = drawn(), draw.normal(count), drawn()
-    inputs = [master, gradient, first, draw.uniform(count), torch.tensor(9.0, device=draw.device), torch.empty(count, dtype=draw.type, device=draw.device).fill_(float("nan"))]
+    drawn = lambda name: draw.normal(name, count, type=torch.float32)
+    inputs = [drawn("master"), draw.normal("gradient", count), drawn("first"), draw.uniform("second", count), torch.tensor(9.0, device=draw.device), torch.empty(count, dtype=draw.type, device=draw.device).fill_(float("nan"))]
     forms = {"torch-eager": fused_adam_w} if torch.device(draw.device).type == "cuda" else {}
     return Op(inputs, adam_w, cut=lambda which, t: t if which == 4 else t[:CHECKED], forms=forms)
 

@@ -7,7 +7,7 @@ FILE = Path(__file__).resolve().parent.parent / "rows.json"
 
 
 def load(scale="full", patterns="*"):
-    """Rows by ascending priority, then file order; patterns are comma-separated globs on ids, a bare word matches anywhere."""
+    """Rows by ascending priority, then file order, each with its inputs' names; patterns are comma-separated globs on ids, a bare word matches anywhere."""
     content = json.loads(FILE.read_text(encoding="utf-8"))
     tiny = content["tiny"] if scale == "tiny" else {}
 
@@ -18,6 +18,7 @@ def load(scale="full", patterns="*"):
     globs = [pattern if any(c in pattern for c in "*?[") else f"*{pattern}*" for pattern in patterns.split(",")]
     rows = [dict(row, shape=cut(row["shape"])) for row in content["rows"] if any(fnmatch.fnmatchcase(row["id"], glob) for glob in globs)]
     for row in rows:
+        row["inputs"] = content["inputs"].get(f"{row['op']}.{row['pass']}", content["inputs"].get(row["op"], []))
         if "model" in row["shape"]:
             row["model"] = models[row["shape"]["model"]]
     return sorted(rows, key=lambda row: row["priority"])

@@ -17,7 +17,7 @@ from cases import LIMIT, NotMeasured
 from inputs import NORMAL_SCALE
 
 TYPES = {"bf16": jnp.bfloat16, "f32": jnp.float32}
-CHECKED, UNROLL = 16, 128
+CHECKED, UNROLL, GRADIENT_SEED = 16, 128, 6
 
 
 def mix32(x):
@@ -43,8 +43,7 @@ def uniform(seed, shape):
 
 
 def decay(seed, width, dtype):
-    open_decay = 0.9 + 0.099 * np.asarray(uniform(seed, (width,)), np.float64)
-    return jnp.asarray(np.log(np.expm1(-np.log(open_decay) / 8)).astype(np.float32)).astype(dtype)
+    return (uniform(seed, (width,)) * jnp.float32(4.6637) + jnp.float32(-8.9867)).astype(dtype)
 
 
 def associative(a, v):
@@ -121,7 +120,7 @@ def run(row, peer, longest):
     if row["pass"] == "forward":
         call = jax.jit(function)
     else:  # the residuals are values of the compiled backward, as they are after a forward
-        gradient = normal(len(inputs) + 1, inputs[0].shape, inputs[0].dtype)
+        gradient = normal(GRADIENT_SEED, inputs[0].shape, inputs[0].dtype)
         _, pullback = jax.vjp(jax.jit(function), *inputs)
         call = lambda *x: backward(pullback, gradient)
         backward = jax.jit(lambda pull, g: pull(g))

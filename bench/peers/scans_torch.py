@@ -70,11 +70,14 @@ def rg_lru(z, gates, y, decay, scan=doubling_scan):
     return (LinearScan.apply(a, v, scan) * F.gelu(wide(y), approximate="tanh")).to(z.dtype)
 
 
-def rg_lru_step(z, gates, y, decay, state):
-    """One token a sequence ([B,W]) with its state [B,W] in float32, in place."""
+def rg_lru_step(z, gates, y, decay, state, position=None):
+    """One token a sequence ([B,W]) with its state [B,W] in float32, in place; no position: in the middle of a document."""
     input_gate, recurrence_gate = torch.sigmoid(wide(gates[:, 0])), torch.sigmoid(wide(gates[:, 1]))
     log_a = -8 * F.softplus(wide(decay)) * recurrence_gate
-    state.mul_(torch.exp(log_a)).add_(torch.sqrt(-torch.expm1(2 * log_a)) * input_gate * wide(z))
+    a, multiplier = torch.exp(log_a), torch.sqrt(-torch.expm1(2 * log_a))
+    if position is not None:
+        a, multiplier = torch.where(position == 0, 0.0, a), torch.where(position == 0, 1.0, multiplier)
+    state.mul_(a).add_(multiplier * input_gate * wide(z))
     return (state * F.gelu(wide(y), approximate="tanh")).to(z.dtype)
 
 
