@@ -1,4 +1,5 @@
 using System.Reflection;
+using Griffin.Cli;
 using Griffin.Kernels.Runtime;
 using NUnit.Framework.Api;
 using NUnit.Framework.Interfaces;
@@ -14,8 +15,9 @@ internal static class Program
 {
     private const string Usage =
         """
-        usage: Griffin.Kernels.Tests [--device auto|cuda[:N]|emulator] [--filter REGEX]... [--list] [--verbose]
+        usage: Griffin.Kernels.Tests [--device auto|cuda[:N]|emulator] [--provider direct|managedcuda] [--filter REGEX]... [--list] [--verbose]
           --device   where kernels run (default: auto: a GPU when there is one, else the emulator)
+          --provider how CUDA is reached (default: direct)
           --filter   run only tests whose full name matches; may be repeated
           --list     print the names of the tests and stop
           --verbose  print every test as it ends, not only those that fail
@@ -24,6 +26,7 @@ internal static class Program
     private static int Main(string[] args)
     {
         var device = "auto";
+        var provider = TestDevices.ProviderName;
         var patterns = new List<string>();
         var (list, verbose) = (false, false);
         for (var i = 0; i < args.Length; i++)
@@ -32,6 +35,9 @@ internal static class Program
             {
                 case "--device" when i + 1 < args.Length:
                     device = args[++i];
+                    break;
+                case "--provider" when i + 1 < args.Length:
+                    provider = args[++i];
                     break;
                 case "--filter" when i + 1 < args.Length:
                     patterns.Add(args[++i]);
@@ -60,10 +66,10 @@ internal static class Program
 
         try
         {
-            TestDevices.Choose(device);
+            TestDevices.Choose(device, provider);
             Console.Error.WriteLine(TestDevices.Describe());
         }
-        catch (DeviceUnavailableException e)
+        catch (Exception e) when (e is DeviceUnavailableException or CliException)
         {
             Console.Error.WriteLine(e.Message);
             return 2;

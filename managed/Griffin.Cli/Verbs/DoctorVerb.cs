@@ -19,13 +19,7 @@ internal sealed class DoctorVerb : Verb
 
     protected override Task<int> RunAsync(ParseResult parsed, CommonSettings settings, CancellationToken cancellationToken)
     {
-        SearchTrace trace = new();
-        // The driver's version steers the search, here as when the device is opened: the same files are found.
-        int version = 0;
-        LibrarySearch.TryOpenDriver(trace)?.DriverGetVersion(out version);
-        LibrarySearch.TryOpenNvrtc(trace, version);
-        LibrarySearch.TryOpenBlas(trace, version);
-        LibrarySearch.TryOpenEmulator(trace);
+        SearchTrace trace = SearchOf(settings);
         if (!settings.Json) WriteTrace(settings.Streams.Output, trace);
 
         GpuDevice device;
@@ -59,6 +53,27 @@ internal sealed class DoctorVerb : Verb
         }
     }
 
+    /// <summary>Where the libraries were sought: by the provider asked for, or else by the library in all its places.</summary>
+    private static SearchTrace SearchOf(CommonSettings settings)
+    {
+        try
+        {
+            if (settings.Provider is { } provider) return provider.Trace;
+        }
+        catch (DeviceUnavailableException missing)
+        {
+            return missing.Trace;
+        }
+        SearchTrace trace = new();
+        // The driver's version steers the search, here as when the device is opened: the same files are found.
+        int version = 0;
+        LibrarySearch.TryOpenDriver(trace)?.DriverGetVersion(out version);
+        LibrarySearch.TryOpenNvrtc(trace, version);
+        LibrarySearch.TryOpenBlas(trace, version);
+        LibrarySearch.TryOpenEmulator(trace);
+        return trace;
+    }
+
     private static void WriteTrace(TextWriter output, SearchTrace trace)
     {
         foreach (string library in libraries)
@@ -75,6 +90,7 @@ internal sealed class DoctorVerb : Verb
         foreach ((string name, string value) in (ReadOnlySpan<(string, string)>)
         [
             ("device", device.Description),
+            ("provider", device.Provider.Name),
             ("compute capability", $"{device.ComputeCapability.Major}.{device.ComputeCapability.Minor}, kernels for {device.Compiler.Architecture}"),
             ("multiprocessors", Text(device.Limits.MultiprocessorCount)),
             ("shared memory of a block", $"{Text(device.Limits.SharedBytesPerBlockOptIn)} bytes"),

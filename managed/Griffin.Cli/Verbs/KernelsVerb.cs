@@ -32,7 +32,7 @@ internal sealed class KernelsVerb : Verb
     {
         GriffinConfig config = ModelOptions.ShapeOf(parsed.GetValue(_model), parsed.GetValue(_size) ?? (parsed.GetValue(_model) is null ? DefaultSize : null));
         IReadOnlyList<CatalogueEntry> entries = Entries(config, settings.Precision, parsed.GetValue(_op));
-        Nvrtc? nvrtc = parsed.GetValue(_list) ? null : LibrarySearch.TryOpenNvrtc(new SearchTrace());
+        Nvrtc? nvrtc = parsed.GetValue(_list) ? null : settings.Provider?.Nvrtc ?? LibrarySearch.TryOpenNvrtc(new SearchTrace());
         settings.Streams.Error.WriteLine(nvrtc is null
             ? parsed.GetValue(_list) ? "device: none, nothing is compiled" : "device: none; NVRTC was not found, so nothing is compiled (griffin doctor shows where it was sought)"
             : $"device: none; compiled by {nvrtc.Identity}");

@@ -119,6 +119,6 @@ public abstract unsafe class CudaDriver
     /// <summary><c>cuLaunchKernelEx</c>, or <c>cuLaunchKernel</c> where the former is missing and no attribute is asked for.</summary>
     /// <param name="config">Geometry, stream and attributes.</param>
     /// <param name="function">The kernel.</param>
-    /// <param name="parameters">One pointer per kernel parameter.</param>
+    /// <param name="parameters">One pointer, to the struct that is the kernel's only parameter: the runtime refuses kernels with more.</param>
     public abstract CudaResult LaunchKernel(in LaunchConfig config, nint function, void** parameters);
 }

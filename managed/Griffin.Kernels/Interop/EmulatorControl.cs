@@ -21,6 +21,11 @@ public sealed unsafe class EmulatorControl
         _countersTake = (delegate* unmanaged<int, LaunchRecord*, int, int>)exports.Required("griffinEmuCountersTake");
     }
 
+    /// <summary>The control of the emulator when that is what a loaded library is, else null: for providers that load the driver in their own way.</summary>
+    /// <param name="library">A handle of <see cref="NativeLibrary"/>.</param>
+    public static EmulatorControl? TryBind(nint library) =>
+        NativeLibrary.TryGetExport(library, "griffinEmuVersion", out _) ? new(new ExportTable(library, "emulator")) : null;
+
     /// <summary>Version of the emulator library.</summary>
     public int Version => _version();
 

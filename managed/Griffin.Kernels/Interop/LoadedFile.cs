@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Griffin.Kernels.Interop;
 
 /// <summary>Which file a library that was loaded by bare name came from.</summary>
-internal static class LoadedFile
+public static class LoadedFile
 {
     /// <summary>The file behind a candidate that was just loaded: itself when it is a path, else the mapped file of that name where the system tells.</summary>
     public static string Resolve(string candidate)

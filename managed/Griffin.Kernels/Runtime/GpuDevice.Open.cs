@@ -28,9 +28,14 @@ public sealed partial class GpuDevice
             || (device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(device.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out ordinal));
         if (!valid) throw new ArgumentException($"unknown device '{device}'; use auto, cuda, cuda:N or emulator", nameof(device));
         SearchTrace trace = options.Provider?.Trace ?? new();
-        if (device == "emulator") return FromProvider(options.Provider ?? Emulator(trace), 0, "emulator", false, options);
         if (options.Provider is { } given)
-            return FromProvider(given, ordinal, given.Emulator is null ? $"cuda:{ordinal}" : "emulator", false, options);
+        {
+            string behind = given.Emulator is null ? "cuda" : "emulator";
+            if (device != "auto" && !device.StartsWith(behind, StringComparison.Ordinal))
+                throw new DeviceUnavailableException($"'{device}' was asked for, but behind the provider {given.Name} is {(given.Emulator is null ? "a GPU driver" : "the emulator")}", trace);
+            return FromProvider(given, ordinal, given.Emulator is null ? $"cuda:{ordinal}" : behind, false, options);
+        }
+        if (device == "emulator") return FromProvider(Emulator(trace), 0, "emulator", false, options);
         (CudaDriver? driver, string? missing) = ProbeGpu(LibrarySearch.TryOpenDriver(trace), trace);
         if (driver is null)
         {

@@ -19,7 +19,7 @@ public sealed record GpuDeviceOptions
     /// <summary>Kernels compiled at the same time; 0 for one per core.</summary>
     public int ParallelCompiles { get; init; }
 
-    /// <summary>A provider of your own in place of the library's search; its device is picked by the ordinal in "cuda:N".</summary>
+    /// <summary>A provider of your own in place of the library's search; its device is picked by the ordinal in "cuda:N". A name that does not fit what is behind it is refused.</summary>
     public GpuProvider? Provider { get; init; }
 }
 

@@ -9,6 +9,14 @@ internal sealed record CliRun(int ExitCode, string Output, string Error)
     /// <summary>The value of <c>--device</c> that stands for the device of this test run.</summary>
     public static string Device => TestDevices.IsEmulator ? "emulator" : "cuda";
 
+    /// <summary>The command line, with this run's provider where it names this run's device.</summary>
+    public static string[] WithProvider(string[] args)
+    {
+        int option = Array.IndexOf(args, "--device");
+        bool usesDevice = option >= 0 && option + 1 < args.Length && args[option + 1] == Device;
+        return usesDevice && TestDevices.ProviderName != Providers.Direct ? [.. args, "--provider", TestDevices.ProviderName] : args;
+    }
+
     /// <summary>The lines on the error stream.</summary>
     public string[] ErrorLines => Error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
@@ -52,7 +60,7 @@ internal sealed record CliRun(int ExitCode, string Output, string Error)
     private static CliRun Of(string[] args, StringWriter output, StringWriter error, bool interactive, CancellationToken cancellationToken)
     {
         using CliStreams streams = new(output, error, interactive);
-        int exitCode = GriffinCommand.RunAsync(args, streams, cancellationToken).GetAwaiter().GetResult();
+        int exitCode = GriffinCommand.RunAsync(WithProvider(args), streams, cancellationToken).GetAwaiter().GetResult();
         return new CliRun(exitCode, output.ToString(), error.ToString());
     }
 

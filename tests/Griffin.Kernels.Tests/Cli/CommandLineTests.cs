@@ -33,6 +33,11 @@ internal sealed class CommandLineTests
         CliRun.AssertRefused(Usage, "unknown device 'cuda:'; use auto, cuda, cuda:N or emulator", "--device", "cuda:", "doctor");
         CliRun.AssertRefused(Usage, "unknown device 'cuda:x'; use auto, cuda, cuda:N or emulator", "doctor", "--device", "cuda:x");
         CliRun.AssertRefused(Usage, "--precision is 'fp8': it must be bfloat16 or float32", "doctor", "--precision", "fp8");
+        CliRun.AssertRefused(Usage, "unknown provider 'torch'; use direct or managedcuda", "doctor", "--provider", "torch");
+#if !WITH_MANAGEDCUDA
+        CliRun.AssertRefused(Usage, "the provider managedcuda is not in this build: build with -p:WithManagedCuda=true, which brings packages licensed under GPLv3 or commercially",
+            "generate", "--prompt", "x", "--provider", "managedcuda");
+#endif
         CliRun.AssertRefused(Usage, "--max-tokens is 'many': a whole number from 0 is needed", "generate", "--prompt", "x", "--max-tokens", "many");
         CliRun.AssertRefused(Usage, "--max-tokens is '-1': a whole number from 0 is needed", "generate", "--prompt", "x", "--max-tokens", "-1");
         CliRun.AssertRefused(Usage, "--seed is '-1': a whole number from 0 is needed", "generate", "--prompt", "x", "--seed", "-1");

@@ -11,7 +11,7 @@ internal static class GriffinProcess
         string? host = Environment.ProcessPath;
         if (Path.GetFileNameWithoutExtension(host) != "dotnet") Assert.Ignore("a self-contained runner has no host for another program");
         ProcessStartInfo start = new(host!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string argument in (string[])[Path.Combine(AppContext.BaseDirectory, "griffin.dll"), .. args])
+        foreach (string argument in (string[])[Path.Combine(AppContext.BaseDirectory, "griffin.dll"), .. CliRun.WithProvider(args)])
             start.ArgumentList.Add(argument);
         foreach ((string name, string value) in environment) start.Environment[name] = value;
         return Process.Start(start)!;

@@ -114,7 +114,7 @@ public sealed class CheckedModeTests
         TestDevices.RequireEmulator("counts accesses");
         LaunchCounters Count(ulong seed)
         {
-            using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true, Seed = seed });
+            using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true, Seed = seed });
             using var stream = device.CreateStream();
             using var x = device.Upload<float>(new float[20_000]);
             using var y = device.AllocateUninitialized<float>(20_000);

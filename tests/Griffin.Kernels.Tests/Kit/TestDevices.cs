@@ -1,15 +1,17 @@
+using Griffin.Cli;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Tests.Kit;
 
 /// <summary>
 /// The devices that tests run on: the emulator, checked or plain, unless the run asks for a GPU (<c>--device cuda</c> of the runner, or
-/// GRIFFIN_TEST_DEVICE). On a GPU both kinds are that GPU.
+/// GRIFFIN_TEST_DEVICE). On a GPU both kinds are that GPU. <c>--provider</c> of the runner, or GRIFFIN_TEST_PROVIDER, says how CUDA is reached.
 /// </summary>
 internal static class TestDevices
 {
     private static readonly Lock gate = new();
     private static string choice = Environment.GetEnvironmentVariable("GRIFFIN_TEST_DEVICE") ?? "emulator";
+    private static string providerName = Environment.GetEnvironmentVariable("GRIFFIN_TEST_PROVIDER") ?? Providers.Direct;
     private static GpuDevice? sharedChecked;
     private static GpuDevice? sharedPlain;
 
@@ -36,30 +38,39 @@ internal static class TestDevices
         }
     }
 
+    /// <summary>The name of the run's provider, as <c>--provider</c> of the command takes it.</summary>
+    public static string ProviderName => providerName;
+
+    /// <summary>Options that name the run's provider, for devices of a test's own.</summary>
+    public static GpuDeviceOptions Options => new() { Provider = Providers.Open(providerName) };
+
     /// <summary>Seeds of shuffled schedules to repeat a test with; one on a GPU, which shuffles by itself.</summary>
     public static ulong[] Seeds => IsEmulator ? [1, 20, 300] : [0];
 
-    /// <summary>Fixes the device of this run: auto, cuda, cuda:N or emulator.</summary>
-    public static void Choose(string device)
+    /// <summary>Fixes the device of this run (auto, cuda, cuda:N or emulator) and its provider.</summary>
+    public static void Choose(string device, string provider)
     {
-        choice = device;
+        (choice, providerName) = (device, provider);
         if (device == "auto")
         {
-            using var opened = GpuDevice.Open(device);
+            using var opened = GpuDevice.Open(device, Options);
             choice = opened.Kind == GpuDeviceKind.Emulator ? "emulator" : "cuda";
         }
     }
 
     /// <summary>A checked device of the test's own.</summary>
     public static GpuDevice OpenChecked(ulong seed = 1, bool smallShared = false) => IsEmulator
-        ? GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, Seed = seed, ComputeCapability = smallShared ? (8, 6) : (8, 0) })
-        : GpuDevice.Open(choice);
+        ? OpenEmulator(new EmulatorOptions { Checked = true, Seed = seed, ComputeCapability = smallShared ? (8, 6) : (8, 0) })
+        : GpuDevice.Open(choice, Options);
+
+    /// <summary>An emulated device of the test's own, through the run's provider.</summary>
+    public static GpuDevice OpenEmulator(EmulatorOptions options) => GpuDevice.OpenEmulator(options, Options);
 
     /// <summary>A device without checks of the test's own.</summary>
-    public static GpuDevice OpenPlain() => GpuDevice.Open(choice);
+    public static GpuDevice OpenPlain() => GpuDevice.Open(choice, Options);
 
     /// <summary>The line that says which device the run uses.</summary>
-    public static string Describe() => Plain.Description;
+    public static string Describe() => providerName == Providers.Direct ? Plain.Description : $"{Plain.Description}, through {providerName}";
 
     /// <summary>Skips the calling test, with the reason, when the run is on a GPU.</summary>
     public static void RequireEmulator(string reason = "needs the emulator")

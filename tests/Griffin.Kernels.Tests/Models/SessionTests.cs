@@ -81,7 +81,7 @@ public sealed class SessionTests
     public void A_session_that_does_not_fit_leaves_nothing_behind()
     {
         TestDevices.RequireEmulator("needs a device with little memory");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { MemoryBytes = 64L << 20 });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { MemoryBytes = 64L << 20 });
         using var model = GriffinModel.Load(device, folder);
         var free = device.MemoryInfo.Free;
         Assert.That(() => model.CreateSession(new SessionOptions { Slots = 100_000 }), Throws.InstanceOf<GpuException>());

@@ -39,7 +39,7 @@ internal sealed class AttentionTrafficTests
     public void BackwardOnMatrixInstructionsHasNoBankConflicts()
     {
         TestDevices.RequireEmulator("counts accesses");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
         using var call = new AttentionGradientCall(device, ElementType.BFloat16, layer with { RingSlots = 0 }, [AttentionCall.Run(0, 300)]);
         call.Run("mma");
         call.Test.Stream.Synchronize();
@@ -169,7 +169,7 @@ internal sealed class AttentionTrafficTests
     private static LaunchCounters Count(Func<GpuDevice, AttentionCall> run, out AllocationCounters qkv, out AllocationCounters output, out AllocationCounters ring, int launches = 1)
     {
         TestDevices.RequireEmulator("counts accesses");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
         using var call = run(device);
         call.Stream.Synchronize();
         var taken = device.TakeCounters();

@@ -95,7 +95,7 @@ public sealed class BlockDiagonalGatesTests
     public void Traffic_is_what_the_contract_states(string variant, int rows, int blocks, int timesZ, int timesWeights)
     {
         TestDevices.RequireEmulator("counts accesses");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
         const int b = 128;
         using var problem = new Problem(device, ElementType.BFloat16, rows, blocks, b, gap: 0);
         problem.Run(new BlockDiagonalGates(device, ElementType.BFloat16, blocks * b, blocks, variant: variant), 0, rows, problem.Gates);

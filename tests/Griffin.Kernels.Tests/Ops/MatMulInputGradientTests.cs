@@ -77,7 +77,7 @@ internal sealed class MatMulInputGradientTests
     public void Traffic_is_what_the_contract_states(string variant, int m, int n, int k, int timesDy, int timesW)
     {
         TestDevices.RequireEmulator("counts accesses");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
         var problem = new MatMulGradientCase(ElementType.BFloat16, m, n, k);
         using var test = new OpTest(device);
         var (dy, w, dx) = (problem.Dy(test), problem.W(test), test.Output(m, k, ElementType.BFloat16));

@@ -176,7 +176,7 @@ public sealed class MatMulTests
     public void Traffic_is_what_the_contract_states(string variant, int m, int n, int k, int timesX, int timesW)
     {
         TestDevices.RequireEmulator("counts accesses");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
         var random = new CounterRandom(41);
         using var test = new OpTest(device);
         var x = test.Matrix(random.Bf16Normals(m * k), m, k, ElementType.BFloat16);

@@ -87,7 +87,7 @@ internal sealed class MatMulWeightGradientTests
     public void Traffic_is_what_the_contract_states(string variant, int timesDy, int timesX)
     {
         TestDevices.RequireEmulator("counts accesses");
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
         const int m = 512, n = 256, k = 256;
         var problem = new MatMulGradientCase(ElementType.BFloat16, m, n, k);
         using var test = new OpTest(device);

@@ -19,7 +19,7 @@ internal sealed class TrafficTests
     public void OpenCountingDevice()
     {
         TestDevices.RequireEmulator("counts accesses");
-        _device = GpuDevice.OpenEmulator(new EmulatorOptions { CountAccesses = true });
+        _device = TestDevices.OpenEmulator(new EmulatorOptions { CountAccesses = true });
     }
 
     [OneTimeTearDown]

@@ -131,7 +131,7 @@ internal sealed class ZeroLengthTests
     {
         TestDevices.RequireEmulator("counts launches");
         Assert.That(calls, Contains.Key(op));
-        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { CountAccesses = true });
+        using var device = TestDevices.OpenEmulator(new EmulatorOptions { CountAccesses = true });
         Assert.That(Launches(1), Is.Not.Empty, "one row");
         Assert.That(Launches(0), Is.Empty, "no rows");
 

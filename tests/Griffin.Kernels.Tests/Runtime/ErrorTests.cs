@@ -57,7 +57,7 @@ public sealed class ErrorTests
     public void LaunchesAreCounted()
     {
         TestDevices.RequireEmulator();
-        using GpuDevice device = GpuDevice.OpenEmulator(new EmulatorOptions { CountAccesses = true });
+        using GpuDevice device = TestDevices.OpenEmulator(new EmulatorOptions { CountAccesses = true });
         using GpuStream stream = device.CreateStream();
         using DeviceBuffer<float> x = device.Allocate<float>(1024), y = device.Allocate<float>(1024), z = device.Allocate<float>(8);
         TestKernels.RunAffine(stream, device.Compiler.Get<AffineParams>(TestKernels.Affine), x, y, 1, 0);

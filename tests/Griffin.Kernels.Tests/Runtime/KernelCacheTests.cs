@@ -169,7 +169,7 @@ public sealed class KernelCacheTests
         TestDevices.RequireEmulator();
         using TempFolder folder = new();
         ListLogger logger = new();
-        using GpuDevice device = GpuDevice.Open("emulator", new() { CacheFolder = folder.Path, Logger = logger });
+        using GpuDevice device = GpuDevice.Open("emulator", TestDevices.Options with { CacheFolder = folder.Path, Logger = logger });
         KernelBuild build = new(device.Provider.Nvrtc, TestKernels.Affine, device.Compiler.Architecture, []);
         new KernelCache(folder.Path, logger).Write(build.Key, new(TestKernels.Affine, "affine", new byte[100], IsPtx: false, "", FromCache: false));
         CompiledKernel compiled = await device.Compiler.Request(TestKernels.Affine).ConfigureAwait(false);
