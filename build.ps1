@@ -10,6 +10,11 @@
       run     the griffin command: ./build.ps1 run generate --prompt "It was a truth"
       bench   the benchmarks: ./build.ps1 bench --help
       pack    the NuGet package, into artifacts/packages
+
+    -WithManagedCuda adds the provider over ManagedCuda to build, test, run and bench (the property -p:WithManagedCuda=true), and packs it. Its packages
+    ManagedCuda-12, ManagedCuda-NVRTC and ManagedCuda-CUBLAS 12.8.60 must be on a feed of yours. They are licensed under GPLv3 or commercially: without a
+    commercial licence, what you distribute with them is under GPLv3. A launch costs 18 ns more than the default's 24 ns, and allocates nothing (README).
+      ./build.ps1 run -WithManagedCuda doctor --provider managedcuda
     Continuous integration has no PowerShell: this script is parsed there, not run.
 #>
 [CmdletBinding(PositionalBinding = $false)]
@@ -17,6 +22,8 @@ param(
     [Parameter(Position = 0)]
     [ValidateSet('build', 'test', 'run', 'bench', 'pack')]
     [string] $Verb = 'build',
+
+    [switch] $WithManagedCuda,
 
     [Parameter(ValueFromRemainingArguments = $true)]
     [string[]] $Rest = @()
@@ -32,24 +39,32 @@ function Invoke-Tool([string] $Tool, [string[]] $Arguments) {
     }
 }
 
+$Properties = @()
+if ($WithManagedCuda) {
+    $Properties += '-p:WithManagedCuda=true'
+}
+
 switch ($Verb) {
     'build' {
-        Invoke-Tool 'dotnet' (@('build', '-c', 'Release', 'Griffin.Kernels.sln') + $Rest)
+        Invoke-Tool 'dotnet' (@('build', '-c', 'Release', 'Griffin.Kernels.sln') + $Properties + $Rest)
     }
     'test' {
-        Invoke-Tool 'dotnet' (@('test', '-c', 'Release', 'Griffin.Kernels.sln') + $Rest)
+        Invoke-Tool 'dotnet' (@('test', '-c', 'Release', 'Griffin.Kernels.sln') + $Properties + $Rest)
         if (Test-Path -LiteralPath 'artifacts/native/build/CMakeCache.txt') {
             Invoke-Tool 'cmake' @('--build', 'artifacts/native/build', '--parallel')
             Invoke-Tool 'ctest' @('--test-dir', 'artifacts/native/build', '--output-on-failure')
         }
     }
     'run' {
-        Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', 'managed/Griffin.Cli', '--') + $Rest)
+        Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', 'managed/Griffin.Cli') + $Properties + @('--') + $Rest)
     }
     'bench' {
-        Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', 'bench/Griffin.Bench', '--') + $Rest)
+        Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', 'bench/Griffin.Bench') + $Properties + @('--') + $Rest)
     }
     'pack' {
         Invoke-Tool 'dotnet' (@('pack', '-c', 'Release', 'managed/Griffin.Kernels', '-o', 'artifacts/packages') + $Rest)
+        if ($WithManagedCuda) {
+            Invoke-Tool 'dotnet' (@('pack', '-c', 'Release', 'managed/Griffin.Kernels.ManagedCuda', '-o', 'artifacts/packages') + $Properties + $Rest)
+        }
     }
 }

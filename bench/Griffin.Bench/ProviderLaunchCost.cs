@@ -36,9 +36,7 @@ public class ProviderLaunchCost
         GpuProvider stub = StubCuda.CreateProvider();
         (_direct, _directStream, _directKernel) = Open(stub with { Name = "direct", Driver = new DirectCudaDriver(new ExportTable(library, "stub")) });
         (_managed, _managedStream, _managedKernel) = Open(stub with { Name = ManagedCudaProvider.Name, Driver = new ManagedCudaDriver(hasStreamOrderedMemory: true) });
-        _context = new CudaContext(0);
-        _cudaStream = new CudaStream();
-        _cudaKernel = new CudaKernel("stub", _context.LoadModulePTX(new byte[1]), _context) { GridDimensions = 16, BlockDimensions = 256 };
+        (_context, _cudaStream, _cudaKernel) = OpenManagedCuda();
         _parameters = new() { X = 0x1000, Y = 0x2000, Rows = 16, Columns = 2560 };
     }
 
@@ -71,6 +69,13 @@ public class ProviderLaunchCost
         GpuKernel<LaunchParams> kernel = device.Compiler.Get<LaunchParams>(_spec);
         stream.Launch(kernel, 1, 1, default);
         return (device, stream, kernel);
+    }
+
+    private static (CudaContext, CudaStream, CudaKernel) OpenManagedCuda()
+    {
+        CudaContext context = new(0);
+        CudaKernel kernel = new("stub", context.LoadModulePTX(new byte[1])) { GridDimensions = 16, BlockDimensions = 256 };
+        return (context, new CudaStream(), kernel);
     }
 
     [StructLayout(LayoutKind.Sequential)]
