@@ -2,22 +2,56 @@ using BenchmarkDotNet.Configs;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
+using Griffin.Bench.Report;
+using Griffin.Bench.Rows;
+using Griffin.Kernels.Runtime;
 
 namespace Griffin.Bench;
 
 internal static class Program
 {
-    // "training-step key=value …" times whole training steps; anything else goes to BenchmarkDotNet, which times the host's side. In process: the
-    // benchmarks then run from a published folder, too, on a machine without an SDK.
-    private static void Main(string[] args)
+    private const int Refused = 2;
+
+    private static int Main(string[] args)
     {
-        if (args is ["training-step", ..])
+        try
         {
-            TrainingStep.Run(args.Skip(1).Select(arg => arg.Split('=', 2)).ToDictionary(parts => parts[0], parts => parts.Length == 2 ? parts[1] : "true"));
-            return;
+            switch (args)
+            {
+                case ["report", .. var rest]:
+                    return ReportCommand.Run(rest);
+                case ["training-step", .. var rest]:
+                    TrainingStep.Run(rest.Select(arg => arg.Split('=', 2)).ToDictionary(parts => parts[0], parts => parts.Length == 2 ? parts[1] : "true"));
+                    return 0;
+                case ["host", .. var rest]:
+                    // In process: the benchmarks of the host's side then run on a machine without an SDK.
+                    BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly)
+                        .Run(rest, ManualConfig.Create(DefaultConfig.Instance).AddJob(Job.Default.WithToolchain(InProcessEmitToolchain.Instance)));
+                    return 0;
+                case ["--help" or "-h"]:
+                    Console.Out.WriteLine(BenchOptions.Usage);
+                    return 0;
+                default:
+                    return RunRows(BenchOptions.Parse(args));
+            }
+        }
+        catch (Exception e) when (e is FormatException or InvalidDataException or DeviceUnavailableException or IOException)
+        {
+            Console.Error.WriteLine(e is FormatException ? $"{e.Message}\n{BenchOptions.Usage}" : e.Message);
+            return Refused;
+        }
+    }
+
+    private static int RunRows(BenchOptions options)
+    {
+        RowList rows = RowList.Load(options.ListFile, options.Scale);
+        if (options.List)
+        {
+            foreach (BenchRow row in rows.Matching(options.Rows)) Console.Out.WriteLine(row.Id);
+            return 0;
         }
 
-        BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly)
-            .Run(args, ManualConfig.Create(DefaultConfig.Instance).AddJob(Job.Default.WithToolchain(InProcessEmitToolchain.Instance)));
+        using BenchRun run = new(options, rows);
+        return run.Run();
     }
 }

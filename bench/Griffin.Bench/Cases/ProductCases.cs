@@ -1,0 +1,60 @@
+using Griffin.Bench.Inputs;
+using Griffin.Bench.Rows;
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Bench.Cases;
+
+/// <summary>Plain matrix products, and the one with the gated activation behind it.</summary>
+internal static class ProductCases
+{
+    private const string Blas = "cuBLAS";
+
+    public static Workload MatMul(CaseMemory memory, BenchRow row)
+    {
+        (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
+        MatMul op = new(memory.Device, memory.Type, columns, inner);
+        TensorView x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner)), y = memory.Output(rows, columns);
+        return new(stream => op.Run(stream, x, w, y), () =>
+        {
+            (double[] left, double[] right) = (memory.Read(x), memory.Read(w));
+            return [new("y", y, () => HostMath.Product(left, right, inner))];
+        }, op.VariantFor(rows) ?? Blas);
+    }
+
+    public static Workload MatMulBackward(CaseMemory memory, BenchRow row)
+    {
+        (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
+        MatMulInputGradient inputGradient = new(memory.Device, memory.Type, columns, inner);
+        MatMulWeightGradient weightGradient = new(memory.Device, memory.Type, columns, inner);
+        TensorView dy = memory.Input(rows, columns), x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner));
+        TensorView dx = memory.Output(rows, inner), dw = memory.Zeros(columns, inner, ElementType.Float32), workspace = memory.Workspace(weightGradient.WorkspaceBytes(rows));
+        return new(stream =>
+        {
+            inputGradient.Run(stream, dy, w, dx);
+            weightGradient.Run(stream, dy, x, dw, workspace);
+        }, () =>
+        {
+            (double[] inputs, double[] weights) = HostMath.ProductGradients(memory.Read(dy), memory.Read(x), memory.Read(w), columns, inner);
+            return [new("dx", dx, () => inputs), new("dw", dw, () => weights)];
+        }, inputGradient.UsesBlas ? Blas : null);
+    }
+
+    public static Workload GateUpGelu(CaseMemory memory, BenchRow row)
+    {
+        (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
+        MatMul product = new(memory.Device, memory.Type, columns, inner);
+        GeluMultiply activation = new(memory.Device, memory.Type, columns / 2);
+        TensorView x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner)), bias = memory.Vector(columns, InputRules.Bias);
+        TensorView gateUp = memory.Output(rows, columns), y = memory.Output(rows, columns / 2);
+        return new(stream =>
+        {
+            product.Run(stream, x, w, gateUp);
+            activation.Run(stream, gateUp, bias, y);
+        }, () =>
+        {
+            (double[] left, double[] right, double[] shifts) = (memory.Read(x), memory.Read(w), memory.Read(bias));
+            return [new("y", y, () => ActivationCases.GeluMultiplied(HostMath.Product(left, right, inner), shifts))];
+        }, $"{product.VariantFor(rows) ?? Blas}, then gelu_multiply");
+    }
+}

@@ -1,0 +1,46 @@
+using Griffin.Bench.Cases;
+using Griffin.Bench.Inputs;
+using Griffin.Bench.Rows;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Bench.Gate;
+
+/// <summary>What the gate found.</summary>
+/// <param name="RelativeL2">The largest distance of an output.</param>
+/// <param name="Failure">Which output is too far off; null when none is.</param>
+internal sealed record GateResult(double RelativeL2, string? Failure);
+
+/// <summary>
+/// Runs a row's case once at a reduced shape, on poisoned outputs and with resets, padding and ragged tails, and compares it with float64: what is wrong is
+/// not timed.
+/// </summary>
+internal static class CorrectnessGate
+{
+    private const double MostWithBFloat16 = 5e-3, MostWithFloat32 = 1e-4;
+
+    // One size of each name: enough for every path of a kernel, little enough for loops on the host.
+    private static readonly Dictionary<string, long> mostOf = new()
+    {
+        ["batch"] = 5, ["tokens"] = 300, ["rows"] = 37, ["columns"] = 1024, ["vocabulary"] = 6000, ["parameters"] = 100_000, ["window"] = 70, ["context"] = 50, ["bytes"] = 1 << 20,
+    };
+
+    public static GateResult Check(CaseBuilder build, BenchRow row, GpuStream stream, DeviceDraw draw)
+    {
+        using CaseMemory memory = new(stream, draw, row.Type, isGate: true);
+        Workload workload = build(memory, Reduced(row));
+        IReadOnlyList<CheckedOutput> outputs = workload.Outputs();
+        workload.Run(stream);
+        stream.Synchronize();
+        double worst = 0, most = row.Type == ElementType.BFloat16 ? MostWithBFloat16 : MostWithFloat32;
+        foreach (CheckedOutput output in outputs)
+        {
+            double distance = RelativeL2.Of(memory.Read(output.View), output.Expected());
+            if (!(distance <= most)) return new(distance, $"{output.Name} is {distance:G3} from float64 (relative L2), more than {most:G2}");
+            worst = Math.Max(worst, distance);
+        }
+
+        return new(worst, null);
+    }
+
+    private static BenchRow Reduced(BenchRow row) => row.With((name, size) => Math.Min(size, mostOf.GetValueOrDefault(name, long.MaxValue)));
+}
