@@ -44,7 +44,7 @@ internal static class GriffinCommand
         CommonOptions common = new();
         RootCommand root = new("Runs Griffin, Hawk and RecurrentGemma models with CUDA kernels compiled at run time, on a GPU or on the emulator.");
         common.AddTo(root);
-        foreach (Verb verb in (Verb[])[new DoctorVerb(), new GenerateVerb(), new LogitsVerb(), new ScoreVerb(), new InitVerb(), new TrainVerb(), new ExperimentVerb(), new KernelsVerb()])
+        foreach (Verb verb in (Verb[])[new DoctorVerb(), new GenerateVerb(), new LogitsVerb(), new ScoreVerb(), new InitVerb(), new TrainVerb(), new ExperimentVerb(), new KernelsVerb(), new TuneVerb()])
             root.Add(verb.Build(common, streams));
         return root;
     }

@@ -1,18 +1,22 @@
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
-/// The plain matrix product y = x · wᵀ with float32 accumulation and one rounding. It goes to cuBLAS where the provider has it, otherwise to
-/// our kernels, one of several by the number of rows. With batch invariance on, or a variant forced, our kernels are always used:
-/// then a row's bits depend on that row and w only, whatever the number of rows.
+/// The plain matrix product y = x · wᵀ with float32 accumulation and one rounding. For each class of row counts it goes to what was measured to
+/// be the fastest on the device; where nothing was measured, to cuBLAS if the provider has it, else to one of our kernels. With batch
+/// invariance on, or a variant forced, our kernels are always used: then a row's bits depend on that row and w only, whatever the number of rows.
 /// </summary>
-public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
+public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     private const int SharedStride = 40;     // elements of a row of a tile of matmul_mma
     private const int Stages = 3;
     private const int MaxGridColumns = 65_535;
+    private const string CuBlas = "cublas";   // the candidate that is no variant of ours
+    private const int ManyRows = 1024;        // stands for the last class where it is measured
+    private const int MostTiles = 16;         // tiles over the rows, beyond which a variant is not worth measuring
     private static readonly int[] rowClasses = [1, 2, 4, 8, 16, 64, int.MaxValue];
 
     // All tiles of matmul_mma give the same bits, so batch invariance leaves the choice among them free.
@@ -26,7 +30,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
         new KernelVariant<Shape>("general", q => new($"matmul_general<{q.T}, {q.Shape.Output.CudaName()}>", 256) { TileRows = 64, TileColumns = 64 }));
 
-    private readonly PlannedKernel<MatMulParams>[] _kernels;   // by row class; one where a variant is forced; none where cuBLAS works
+    private readonly PlannedKernel<MatMulParams>?[] _kernels;   // by row class, null where cuBLAS works; one where a variant is forced
 
     /// <summary>Chooses and requests the kernels.</summary>
     /// <param name="device">Where it runs.</param>
@@ -50,8 +54,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
         Inner = inner;
         Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue);
         if (variant is not null) _kernels = [Request<Shape, MatMulParams>(variants, shape, variant)];
-        else if (useBlas && device.HasBlas && !batchInvariant) _kernels = [];
-        else _kernels = [.. rowClasses.Select(rows => Request<Shape, MatMulParams>(variants, shape with { Rows = rows }))];
+        else _kernels = [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }, useBlas && device.HasBlas && !batchInvariant))];
     }
 
     /// <summary>N: columns of y, rows of w.</summary>
@@ -63,8 +66,8 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
     /// <summary>Type of y.</summary>
     public ElementType OutputType { get; }
 
-    /// <summary>Whether the products go to cuBLAS.</summary>
-    public bool UsesBlas => _kernels.Length == 0;
+    /// <summary>Whether any products go to cuBLAS.</summary>
+    public bool UsesBlas => _kernels.Contains(null);
 
     /// <summary>Queues y = x · wᵀ. With cuBLAS, <see cref="GpuStream.Blas"/> must have been touched once before a capture.</summary>
     /// <param name="stream">The stream.</param>
@@ -81,12 +84,11 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
         Check.Distinct(x, y);
         Check.Distinct(w, y);
         if (rows == 0) return;
-        if (UsesBlas)
+        if (KernelFor(rows) is not { } kernel)
         {
             stream.Blas!.Multiply(x, false, w, true, y);
             return;
         }
-        PlannedKernel<MatMulParams> kernel = KernelFor(rows);
         KernelPlan plan = kernel.Plan;
         Check.Aligned(x, plan.Vector);
         Check.Aligned(w, plan.Vector);
@@ -106,7 +108,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
     }
 
     /// <summary>Name of the variant that a call of so many rows takes; null when it goes to cuBLAS.</summary>
-    public string? VariantFor(int rows) => UsesBlas ? null : KernelFor(rows).Variant;
+    public string? VariantFor(int rows) => KernelFor(rows)?.Variant;
 
     /// <summary>Names of our variants that fit a product on a device.</summary>
     internal static IReadOnlyList<string> Variants(GpuDevice device, ElementType type, int columns, int inner) =>
@@ -117,19 +119,21 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
     {
         ArgumentNullException.ThrowIfNull(model);
         int attention = model.Heads * model.HeadDim;
-        Shape[] products =
-        [
-            Product(2 * model.RnnWidth, model.Width),
-            Product(model.Width, model.RnnWidth),
-            Product(attention + (2 * model.HeadDim), model.Width),
-            Product(model.Width, attention),
-            Product(2 * model.MlpWidth, model.Width),
-            Product(model.Width, model.MlpWidth),
-            Product(model.Vocabulary, model.Width) with { Output = ElementType.Float32 },
-        ];
-        return products.SelectMany(product => variants.Enumerate(nameof(MatMul), product, type));
+        return Products(model, type).SelectMany(product => variants.Enumerate(nameof(MatMul), product, type));
+    }
 
-        Shape Product(int columns, int inner) => new(columns, inner, type, false, int.MaxValue);
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        foreach (Shape product in Products(model, type))
+        {
+            foreach (int rows in rowClasses)
+            {
+                VariantQuery<Shape> query = new(product with { Rows = rows }, type, device.Limits, device.Kind);
+                IEnumerable<string> own = variants.Fitting(query).Where(name => MostTiles * variants.Choose(query, name).Plan.TileRows >= Math.Min(rows, ManyRows));
+                yield return new TuningQuestion(
+                    KeyOf(query.Shape, type), [.. device.HasBlas ? [CuBlas] : Array.Empty<string>(), .. own], (bench, candidate) => Prepare(bench, candidate, query.Shape, type));
+            }
+        }
     }
 
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
@@ -141,13 +145,52 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested
         return y;
     }
 
-    private PlannedKernel<MatMulParams> KernelFor(int rows)
+    private static IEnumerable<Shape> Products(ModelDimensions model, ElementType type)
+    {
+        int attention = model.Heads * model.HeadDim;
+        return
+        [
+            Product(2 * model.RnnWidth, model.Width),
+            Product(model.Width, model.RnnWidth),
+            Product(attention + (2 * model.HeadDim), model.Width),
+            Product(model.Width, attention),
+            Product(2 * model.MlpWidth, model.Width),
+            Product(model.Width, model.MlpWidth),
+            Product(model.Vocabulary, model.Width) with { Output = ElementType.Float32 },
+        ];
+
+        Shape Product(int columns, int inner) => new(columns, inner, type, false, int.MaxValue);
+    }
+
+    private static string KeyOf(Shape shape, ElementType type) => TuningQuestion.KeyOf(variants.Source, type,
+        $"{shape.Columns} x {shape.Inner}, stored as {shape.Output.CudaName()}, {(shape.Rows == int.MaxValue ? "more" : shape.Rows)} rows");
+
+    private static Action<int> Prepare(TuningBench bench, string candidate, Shape shape, ElementType type)
+    {
+        int rows = Math.Min(shape.Rows, ManyRows), sets = bench.SetsFor((long)shape.Columns * shape.Inner * type.SizeOf());
+        TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Operand(shape.Output, rows, shape.Columns);
+        TensorView[] weights = [.. Enumerable.Range(0, sets).Select(_ => bench.Operand(type, shape.Columns, shape.Inner))];
+        if (candidate == CuBlas) return run => bench.Stream.Blas!.Multiply(x, false, weights[run % sets], true, y);
+        MatMul op = new(bench.Device, type, shape.Columns, shape.Inner, shape.Output, variant: candidate);
+        return run => op.Run(bench.Stream, x, weights[run % sets], y);
+    }
+
+    /// <summary>The kernel of a class of row counts: what was measured, else what is usual. Null: cuBLAS.</summary>
+    private PlannedKernel<MatMulParams>? ForClass(Shape shape, bool blas)
+    {
+        if (shape.BatchInvariant) return Request<Shape, MatMulParams>(variants, shape);
+        IReadOnlyList<string> fitting = variants.Fitting(Query(shape));
+        string? measured = Device.Tuning.Find(KeyOf(shape, Type))?.Fastest(candidate => candidate == CuBlas ? blas : fitting.Contains(candidate));
+        if (measured is null ? blas : measured == CuBlas) return null;
+        return Request<Shape, MatMulParams>(variants, shape, measured);
+    }
+
+    private PlannedKernel<MatMulParams>? KernelFor(int rows)
     {
         if (_kernels.Length == 1) return _kernels[0];
         int chosen = Tiling.ClassOf(rowClasses, rows);
         // A few large tiles would leave most of a GPU idle; the next smaller ones give the same bits.
-        KernelPlan plan = _kernels[chosen].Plan;
-        if (chosen == rowClasses.Length - 1 && plan.BlocksFor(rows, Columns) < Device.Limits.MultiprocessorCount) chosen--;
+        if (chosen == rowClasses.Length - 1 && _kernels[chosen] is { } last && last.Plan.BlocksFor(rows, Columns) < Device.Limits.MultiprocessorCount) chosen--;
         return _kernels[chosen];
     }
 

@@ -28,6 +28,9 @@ public sealed partial class GpuDevice : IDisposable
             // The emulator builds kernels that report their accesses under this option; NVIDIA's compiler never sees it.
             bool instrumented = isChecked || countingOrdinal is not null;
             Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, instrumented ? ["--griffin-checked"] : []);
+            provider.Driver.DriverGetVersion(out int version);
+            Tuning = new TuningRecords(
+                options.UseTuning ? Compiler.CacheFolder : null, $"{Name}, {Compiler.Architecture}, driver {version}, {provider.Nvrtc.Identity}", options.Logger);
         }
         catch
         {
@@ -60,6 +63,9 @@ public sealed partial class GpuDevice : IDisposable
 
     /// <summary>Compiles kernels for this device.</summary>
     public KernelCompiler Compiler { get; }
+
+    /// <summary>Measured choices between kernels.</summary>
+    public TuningRecords Tuning { get; }
 
     /// <summary>True when matrix products can go to cuBLAS.</summary>
     public bool HasBlas => Provider.Blas is not null;

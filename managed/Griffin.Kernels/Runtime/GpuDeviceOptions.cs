@@ -16,6 +16,9 @@ public sealed record GpuDeviceOptions
     /// <summary>False to compile every kernel anew and write nothing to disk.</summary>
     public bool UseDiskCache { get; init; } = true;
 
+    /// <summary>False to ignore measured choices between kernels, which lie beside the compiled ones, and follow the variant tables only.</summary>
+    public bool UseTuning { get; init; } = true;
+
     /// <summary>Kernels compiled at the same time; 0 for one per core.</summary>
     public int ParallelCompiles { get; init; }
 

@@ -41,8 +41,10 @@ internal static class TestDevices
     /// <summary>The name of the run's provider, as <c>--provider</c> of the command takes it.</summary>
     public static string ProviderName => providerName;
 
-    /// <summary>Options that name the run's provider, for devices of a test's own.</summary>
-    public static GpuDeviceOptions Options => new() { Provider = Providers.Open(providerName) };
+    /// <summary>
+    /// Options that name the run's provider, for devices of a test's own. What was measured on a developer's machine must not choose what a test sees.
+    /// </summary>
+    public static GpuDeviceOptions Options => new() { Provider = Providers.Open(providerName), UseTuning = false };
 
     /// <summary>Seeds of shuffled schedules to repeat a test with; one on a GPU, which shuffles by itself.</summary>
     public static ulong[] Seeds => IsEmulator ? [1, 20, 300] : [0];

@@ -1,0 +1,54 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops.Tuning;
+
+/// <summary>Gives a tuning run its operands: random numbers (zeros would run faster than real data), freed with the bench.</summary>
+internal sealed class TuningBench(GpuStream stream) : IDisposable
+{
+    private const int PatternBytes = 1 << 20;
+    private const int MostSets = 16;
+    private const int CacheMultiple = 4;
+
+    private readonly List<DeviceMemory> _memory = [];
+
+    /// <summary>Where the runs are queued.</summary>
+    public GpuStream Stream => stream;
+
+    /// <summary>The device.</summary>
+    public GpuDevice Device => stream.Device;
+
+    /// <summary>Sets of operands of so many bytes to take in turn, so that none is still in the device's cache when its turn comes again.</summary>
+    public int SetsFor(long bytes) => (int)Math.Clamp(CacheMultiple * (long)Device.Limits.L2CacheBytes / Math.Max(1, bytes), 1, MostSets);
+
+    /// <summary>A matrix of numbers in ±1.</summary>
+    public TensorView Operand(ElementType type, long rows, long columns)
+    {
+        DeviceMemory memory = Device.AllocateBytes(rows * columns * type.SizeOf());
+        _memory.Add(memory);
+        byte[] pattern = Pattern(type);
+        for (long done = 0; done < memory.Bytes; done += pattern.Length)
+            stream.CopyToDevice<byte>(pattern.AsSpan(0, (int)Math.Min(pattern.Length, memory.Bytes - done)), memory, done);
+        return TensorView.Of(memory, 0, type, rows, columns);
+    }
+
+    public void Dispose()
+    {
+        stream.Synchronize();
+        foreach (DeviceMemory memory in _memory) memory.Dispose();
+    }
+
+    private static byte[] Pattern(ElementType type)
+    {
+        byte[] bytes = new byte[PatternBytes];
+        Random random = new(1);
+        int elements = bytes.Length / type.SizeOf();
+        for (int i = 0; i < elements; i++)
+        {
+            float value = 2 * random.NextSingle() - 1;
+            if (type == ElementType.BFloat16) MemoryMarshal.Cast<byte, BFloat16>(bytes.AsSpan())[i] = (BFloat16)value;
+            else MemoryMarshal.Cast<byte, float>(bytes.AsSpan())[i] = value;
+        }
+        return bytes;
+    }
+}

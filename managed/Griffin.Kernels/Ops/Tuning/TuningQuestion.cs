@@ -1,0 +1,39 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Security.Cryptography;
+using System.Text;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops.Tuning;
+
+/// <summary>One choice to be measured: which candidate is the fastest for one op, shape and size of call.</summary>
+/// <param name="Key">The name under which the answer is kept; see <see cref="KeyOf"/>.</param>
+/// <param name="Candidates">Names of the ways to compute it.</param>
+/// <param name="Prepare">Makes operands for a candidate and returns what queues one run of it; run i of a series may use another set of operands.</param>
+internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidates, Func<TuningBench, string, Action<int>> Prepare)
+{
+    /// <summary>A key of the kernel file as it is now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
+    public static string KeyOf(KernelSource source, ElementType type, FormattableString shape) =>
+        $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Text)))[..8]} {type.CudaName()} {FormattableString.Invariant(shape)}";
+}
+
+/// <summary>An op with choices that only a measurement can make. Implementing it is all that an op does to be tuned.</summary>
+internal interface ITuned
+{
+    /// <summary>The choices that a model asks of the op on a device.</summary>
+    static abstract IEnumerable<TuningQuestion> Questions(GpuDevice device, ModelDimensions model, ElementType type);
+}
+
+/// <summary>Finds every op that can be tuned; there is no central list.</summary>
+internal static class TuningQuestions
+{
+    /// <summary>Every question of a model with more than one answer, each once.</summary>
+    [RequiresUnreferencedCode("Ops are found by reflection.")]
+    public static IReadOnlyList<TuningQuestion> All(GpuDevice device, ModelDimensions model, ElementType type) =>
+    [
+        .. KernelCatalogue.Implementations<Func<GpuDevice, ModelDimensions, ElementType, IEnumerable<TuningQuestion>>>(typeof(ITuned).Assembly, typeof(ITuned))
+            .OrderBy(op => op.Op.Name, StringComparer.Ordinal)
+            .SelectMany(op => op.Method(device, model, type))
+            .Where(question => question.Candidates.Count > 1)
+            .DistinctBy(question => question.Key),
+    ];
+}
