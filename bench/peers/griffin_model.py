@@ -9,6 +9,7 @@ from typing import Callable
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import ops_torch
 import scans_torch
@@ -181,12 +182,23 @@ class Griffin(nn.Module):
         cap = self.shape.soft_cap
         return cap * torch.tanh(logits / cap) if cap else logits
 
-    def forward(self, tokens, last_only=False):
-        """tokens [B,T] -> logits [B,T,V], or of the last token alone [B,V]."""
+    def hidden(self, tokens, recompute=False):
+        """The layers' result [B,T,width]; with recompute, backward computes each layer's inside again."""
         x = self.embed(tokens)
         for layer in self.layers:
-            x = layer(x)
+            x = checkpoint(layer, x, use_reentrant=False) if recompute else layer(x)
+        return x
+
+    def forward(self, tokens, last_only=False):
+        """tokens [B,T] -> logits [B,T,V], or of the last token alone [B,V]."""
+        x = self.hidden(tokens)
         return self.logits(x[:, -1] if last_only else x)
+
+    def loss(self, tokens, targets, recompute=False, piece=2048):
+        """Mean cross-entropy; the logits exist for `piece` tokens at a time and are computed again in backward."""
+        x, targets = self.hidden(tokens, recompute).flatten(0, 1), targets.flatten()
+        part = lambda x, targets: F.cross_entropy(self.logits(x), targets, reduction="sum")
+        return sum(checkpoint(part, *pair, use_reentrant=False) for pair in zip(x.split(piece), targets.split(piece))) / targets.numel()
 
     def states(self, batch, context):
         return [layer.temporal.state(batch, context) for layer in self.layers]

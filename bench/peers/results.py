@@ -9,6 +9,10 @@ class Results:
     def __init__(self, path, device, driver):
         self.path, self.common = Path(path), {"device": device, "driver": driver, "date": datetime.date.today().isoformat()}
         self.done = set()
+        self.read()
+
+    def read(self):
+        """What the file holds, another process's lines too."""
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8").splitlines():
                 if line.strip():

@@ -8,6 +8,7 @@ Rows go by priority; a result that the file has already is not measured again, s
 """
 import argparse
 import gc
+import itertools
 import platform
 import subprocess
 import sys
@@ -188,32 +189,44 @@ def run(options):
     device, name, driver = device_and_driver(options.device)
     results = Results(options.out, name, driver)
     peers = options.peers.split(",")
-    mine = [peer for peer in peers if not peer.startswith("jax")] or peers
+    jax = [peer for peer in peers if peer.startswith("jax")]
+    in_this = [peer for peer in peers if peer not in jax] or jax
     left = 0
-    for row in rows.load(options.scale, options.rows):
-        for peer in peers:
-            if not wanted(row, peer) or all(results.has(row["id"], peer, mode) for mode in modes_of(row, peer, options)):
-                continue
+    for priority, group in itertools.groupby(rows.load(options.scale, options.rows), key=lambda row: row["priority"]):
+        group = list(group)
+        for row, peer in open_results(group, in_this, options, results):
             if time.monotonic() > end:
                 left += 1
-            elif peer not in mine:
-                in_own_process(row, peer, options, end)
             elif not attempt(row, peer, options, device, results):
                 print("bench/peers: the GPU reported an error; run again to go on", file=sys.stderr)
                 return 1
+        waiting = [] if in_this == jax else open_results(group, jax, options, results)
+        if waiting and time.monotonic() < end:
+            in_own_process(waiting, options, end)
+            results.read()
+            waiting = open_results(group, jax, options, results)
+        left += len(waiting)
     if left:
         print(f"bench/peers: the budget ended with {left} results to go; run again to go on", file=sys.stderr)
     return 0
 
 
-def in_own_process(row, peer, options, end):
-    """JAX beside torch would share the card's memory badly."""
-    command = [sys.executable, __file__, "--rows", row["id"].replace("[", "[[]"), "--peers", peer, "--out", options.out, "--scale", options.scale,
-               "--device", options.device, "--row-seconds", str(options.row_seconds)]
+def open_results(group, peers, options, results):
+    """(row, peer) pairs that are wanted and not there."""
+    return [(row, peer) for row in group for peer in peers
+            if wanted(row, peer) and not all(results.has(row["id"], peer, mode) for mode in modes_of(row, peer, options))]
+
+
+def in_own_process(waiting, options, end):
+    """JAX beside torch would share the card's memory badly: one process for a priority's rows."""
+    ids = dict.fromkeys(row["id"] for row, _ in waiting)
+    names = dict.fromkeys(peer for _, peer in waiting)
+    command = [sys.executable, __file__, "--rows", ",".join(ids), "--peers", ",".join(names), "--out", options.out, "--scale", options.scale,
+               "--device", options.device, "--row-seconds", str(options.row_seconds), "--budget", f"{end - time.monotonic():.0f}s"]
     try:
-        subprocess.run(command, timeout=max(10, end - time.monotonic()))
+        subprocess.run(command, timeout=end - time.monotonic() + 60)
     except subprocess.TimeoutExpired:
-        print(f"bench/peers: {peer} on {row['id']} did not end in time", file=sys.stderr)
+        print(f"bench/peers: {', '.join(names)} did not end in time", file=sys.stderr)
 
 
 def main():

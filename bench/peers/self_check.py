@@ -147,6 +147,12 @@ def model():
             states = [[t.double() for t in state] for state in states]
             near("steps of the model", torch.stack([net.step(text[:, t], states, torch.tensor([t])) for t in range(17)], 1), whole)
             near("last token", net(text, last_only=True), whole[:, -1])
+        plain = torch.nn.functional.cross_entropy(net(text[:, :-1]).flatten(0, 1), text[:, 1:].flatten())
+        expected = torch.autograd.grad(plain, net.embedding)[0]
+        for recompute in (False, True):
+            loss = net.loss(text[:, :-1], text[:, 1:], recompute, piece=7)
+            near("loss in pieces", loss.item(), plain.item())
+            near("its gradient", torch.autograd.grad(loss, net.embedding)[0], expected)
 
 
 def all_rows(folder):
