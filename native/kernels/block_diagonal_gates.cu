@@ -16,8 +16,7 @@
 // Traffic      least: z once, the weights and biases once, gates once. gates_mma requests z ceil(b / 64) times and the weights
 //              ceil(rows / 64) times; gates_step z 2·b / VEC times (a broadcast within a warp) and the weights ceil(rows / BATCH) times;
 //              gates_general z 2·b times (a broadcast, too) and the weights ceil(rows / 4) times.
-#include "include/async_copy.cuh"
-#include "include/mma.cuh"
+#include "include/gate_tiles.cuh"
 #include "include/vec.cuh"
 
 struct BlockDiagonalGatesParams {
@@ -55,17 +54,10 @@ struct GateBlock {
     }
 };
 
-constexpr i32 GATES_BM = 64;       // rows of a tile
-constexpr i32 GATES_BN = 64;       // columns of each gate in a tile
-constexpr i32 GATES_BK = 32;
-constexpr i32 GATES_THREADS = 256;
 constexpr i32 GATES_Z_STRIDE = mma_stride(GATES_BK);
-constexpr i32 GATES_W_STRIDE = mma_stride(2 * GATES_BN);
 
-// One tile holds 64 columns of both gates, so that they share the tile of z. A warp takes 32 rows and 16 columns of each gate, which lie side by
-// side in shared memory: column s of the tile is column s / 32 · 16 + s % 16 of gate s / 16 % 2. Eight neighbouring lanes copy one column of eight
-// rows of z, or 128 bytes of a row of weights: both meet every bank once.
-GK_DEVICE void load_gate_stage(const BlockDiagonalGatesParams& p, bf16* z_tile, bf16* w_tile, i32 first_row, i32 h, i32 first_column, i32 first_k) {
+// Eight neighbouring lanes copy one column of eight rows of z, and meet every bank once.
+GK_DEVICE void load_gate_inputs(const BlockDiagonalGatesParams& p, bf16* z_tile, i32 first_row, i32 h, i32 first_k) {
     const i32 b = p.block_width;
     const bf16* const z = static_cast<const bf16*>(p.z);
     for (i32 i = threadIdx.x; i < GATES_BM * GATES_BK / 8; i += GATES_THREADS) {
@@ -74,30 +66,25 @@ GK_DEVICE void load_gate_stage(const BlockDiagonalGatesParams& p, bf16* z_tile, 
         const bf16* const from = inside ? z + (first_row + row) * p.z_stride + h * b + first_k + k : z;
         async_copy_16(z_tile + row * GATES_Z_STRIDE + k, from, inside ? 16 : 0);
     }
-    for (i32 i = threadIdx.x; i < GATES_BK * 2 * GATES_BN / 8; i += GATES_THREADS) {
-        const i32 k = i / (2 * GATES_BN / 8), s = i % (2 * GATES_BN / 8) * 8;
-        const bf16* const w = static_cast<const bf16*>(s / 16 % 2 == 0 ? p.input_weight : p.recurrence_weight);
-        const i32 column = first_column + s / 32 * 16 + s % 16;
-        const bool inside = first_k + k < b && column < b;
-        const bf16* const from = inside ? w + (static_cast<i64>(h) * b + first_k + k) * b + column : w;
-        async_copy_16(w_tile + k * GATES_W_STRIDE + s, from, inside ? 16 : 0);
-    }
 }
 
 template <i32 STAGES>
 __global__ void __launch_bounds__(GATES_THREADS) gates_mma(BlockDiagonalGatesParams p) {
     __shared__ Vec<bf16, 8> z_tiles[STAGES * GATES_BM * GATES_Z_STRIDE / 8];
-    __shared__ Vec<bf16, 8> w_tiles[STAGES * GATES_BK * GATES_W_STRIDE / 8];
+    __shared__ Vec<bf16, 8> w_tiles[STAGES * GATES_W_STAGE / 8];
     const i32 b = p.block_width, tiles = ceil_div(b, GATES_BN);
     const i32 h = blockIdx.y / tiles, first_column = blockIdx.y % tiles * GATES_BN, first_row = blockIdx.x * GATES_BM;
-    const i32 warp_row = warp_id() % 2 * 32, warp_column = warp_id() / 2 * 32;   // in the tile of shared columns
+    const GateBlockWeights weights{static_cast<const bf16*>(p.input_weight), static_cast<const bf16*>(p.input_bias), static_cast<const bf16*>(p.recurrence_weight),
+                                   static_cast<const bf16*>(p.recurrence_bias), p.blocks * b, b, h};
+    const auto z_stage = [&](i32 step) { return z_tiles[0].v + step % STAGES * GATES_BM * GATES_Z_STRIDE; };
+    const auto w_stage = [&](i32 step) { return w_tiles[0].v + step % STAGES * GATES_W_STAGE; };
+    const auto load = [&](i32 step) {
+        load_gate_inputs(p, z_stage(step), first_row, h, step * GATES_BK);
+        weights.load(w_stage(step), first_column, step * GATES_BK);
+    };
 
     MmaAccumulator<2, 4> sum;
     sum.fill(0.0f);
-    const auto load = [&](i32 step) {
-        load_gate_stage(p, z_tiles[0].v + step % STAGES * GATES_BM * GATES_Z_STRIDE, w_tiles[0].v + step % STAGES * GATES_BK * GATES_W_STRIDE, first_row,
-                        h, first_column, step * GATES_BK);
-    };
     const i32 steps = ceil_div(b, GATES_BK);
     for (i32 step = 0; step < STAGES - 1; ++step) {
         if (step < steps) load(step);
@@ -108,31 +95,10 @@ __global__ void __launch_bounds__(GATES_THREADS) gates_mma(BlockDiagonalGatesPar
         __syncthreads();   // this step's tiles are there for all, and nobody still reads the ones that the next load replaces
         if (step + STAGES - 1 < steps) load(step + STAGES - 1);
         async_commit();
-        mma_tile<GATES_BK / 16>(sum, MmaRowsA{z_tiles[0].v + (step % STAGES * GATES_BM + warp_row) * GATES_Z_STRIDE, GATES_Z_STRIDE},
-                                MmaColumnsB{w_tiles[0].v + step % STAGES * GATES_BK * GATES_W_STRIDE + warp_column, GATES_W_STRIDE});
+        GateTile::multiply(sum, z_stage(step), GATES_Z_STRIDE, w_stage(step));
     }
     async_wait<0>();
-
-    const i32 width = p.blocks * b;
-    #pragma unroll
-    for (i32 nt = 0; nt < 4; ++nt) {
-        const i32 s = warp_column + 8 * nt;
-        const i32 column = first_column + s / 32 * 16 + s % 16 + sum.column(0, 0);
-        if (column >= b) continue;
-        const bool recurrence = nt >= 2;
-        f32 bias[2];
-        load_floats<2>(static_cast<const bf16*>(recurrence ? p.recurrence_bias : p.input_bias) + h * b + column, bias);
-        #pragma unroll
-        for (i32 mt = 0; mt < 2; ++mt) {
-            #pragma unroll
-            for (i32 e = 0; e < 4; e += 2) {
-                const i32 row = first_row + warp_row + sum.row(mt, e);
-                if (row >= p.rows) continue;
-                const f32 pair[2] = {sum.v[mt][nt][e] + bias[0], sum.v[mt][nt][e + 1] + bias[1]};
-                store_floats<2>(static_cast<bf16*>(p.gates) + row * p.gates_stride + (recurrence ? width : 0) + h * b + column, pair);
-            }
-        }
-    }
+    GateTile::store(sum, weights, first_column, static_cast<bf16*>(p.gates), p.gates_stride, first_row, p.rows);
 }
 
 // VEC columns of BATCH rows: the terms i = slice, slice + SLICES, ... of their sums. Rows past the end repeat the last.

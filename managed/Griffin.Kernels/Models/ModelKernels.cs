@@ -107,6 +107,7 @@ internal sealed class RecurrentKernels
         Conv = kernels.Add(new Conv1D(device, type, config.RnnWidth, config.ConvTaps));
         ConvStep = kernels.Add(new Conv1DStep(device, type, config.RnnWidth, config.ConvTaps));
         Gates = kernels.Add(new BlockDiagonalGates(device, type, config.RnnWidth, config.GateBlocks, options.BatchInvariant));
+        ConvGates = kernels.Add(new ConvGates(Conv, Gates));
         Scan = kernels.Add(new RgLru(device, type, config.RnnWidth, options.BatchInvariant ? "sequential" : null));
         ScanStep = kernels.Add(new RgLruStep(device, type, config.RnnWidth));
     }
@@ -120,6 +121,9 @@ internal sealed class RecurrentKernels
     public Conv1DStep ConvStep { get; }
 
     public BlockDiagonalGates Gates { get; }
+
+    /// <summary>The convolution and the gates of several tokens.</summary>
+    public ConvGates ConvGates { get; }
 
     public RgLru Scan { get; }
 

@@ -27,18 +27,16 @@ internal sealed class RecurrentBlock(RecurrentKernels kernels, int width)
         if (call.Step)
         {
             kernels.ConvStep.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
+            kernels.Gates.Run(stream, z, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate, weights.RecurrenceGateBias, buffers.Gates);
+            kernels.ScanStep.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden);
         }
         else
         {
-            kernels.Conv.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
+            kernels.ConvGates.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate,
+                weights.RecurrenceGateBias, z, buffers.Gates, tail);
             if (!tail.IsNone) kernels.Conv.UpdateState(stream, call.Rows, x, weights.XBias, tail);
-        }
-
-        kernels.Gates.Run(stream, z, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate, weights.RecurrenceGateBias, buffers.Gates);
-        if (call.Step)
-            kernels.ScanStep.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden);
-        else
             kernels.Scan.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden, buffers.Scratch, buffers.Hidden);
+        }
         kernels.Out.Run(stream, buffers.Mixed, weights.Out, output);
     }
 }

@@ -69,21 +69,10 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
     {
         ArgumentNullException.ThrowIfNull(stream);
         int rows = Check.Matrix(z, Type, Width);
-        CheckWeight(inputWeight, nameof(inputWeight));
-        CheckWeight(recurrenceWeight, nameof(recurrenceWeight));
-        Check.Vector(inputBias, Type, Width);
-        Check.Vector(recurrenceBias, Type, Width);
-        Check.Matrix(gates, Type, rows, 2L * Width);
-        Check.Distinct(gates, z);
-        if (rows == 0) return;
-        PlannedKernel<BlockDiagonalGatesParams> kernel = KernelFor(rows);
+        PlannedKernel<BlockDiagonalGatesParams> kernel = KernelFor(Math.Max(1, rows));
         KernelPlan plan = kernel.Plan;
-        Check.Aligned(z, plan.Vector);
-        Check.Aligned(inputWeight, plan.Vector);
-        Check.Aligned(inputBias, plan.Vector);
-        Check.Aligned(recurrenceWeight, plan.Vector);
-        Check.Aligned(recurrenceBias, plan.Vector);
-        Check.Aligned(gates, plan.Vector);
+        CheckAll(z, inputWeight, inputBias, recurrenceWeight, recurrenceBias, gates, plan.Vector);
+        if (rows == 0) return;
         BlockDiagonalGatesParams parameters = new()
         {
             Z = z.Address,
@@ -124,6 +113,25 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
             bench.Stream, bench.Input(SelfTestBench.Tokens, width), bench.Input(width, blockWidth, 0.5f), bench.Input(1, width),
             bench.Input(width, blockWidth, 0.5f), bench.Input(1, width), gates);
         return gates;
+    }
+
+    /// <summary>What <see cref="Run"/> asks of its operands, for a kernel that moves so many elements at a time.</summary>
+    internal void CheckAll(
+        in TensorView z, in TensorView inputWeight, in TensorView inputBias, in TensorView recurrenceWeight, in TensorView recurrenceBias, in TensorView gates, int vector)
+    {
+        int rows = Check.Matrix(z, Type, Width);
+        CheckWeight(inputWeight, nameof(inputWeight));
+        CheckWeight(recurrenceWeight, nameof(recurrenceWeight));
+        Check.Vector(inputBias, Type, Width);
+        Check.Vector(recurrenceBias, Type, Width);
+        Check.Matrix(gates, Type, rows, 2L * Width);
+        Check.Distinct(gates, z);
+        Check.Aligned(z, vector);
+        Check.Aligned(inputWeight, vector);
+        Check.Aligned(inputBias, vector);
+        Check.Aligned(recurrenceWeight, vector);
+        Check.Aligned(recurrenceBias, vector);
+        Check.Aligned(gates, vector);
     }
 
     private PlannedKernel<BlockDiagonalGatesParams> KernelFor(int rows) => _kernels[_kernels.Length == 1 ? 0 : Tiling.ClassOf(rowClasses, rows)];

@@ -65,15 +65,7 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
     public void Run(GpuStream stream, in PackedRows rows, in TensorView x, in TensorView inputBias, in TensorView weight, in TensorView bias, in TensorView y, in LayerState state)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        CheckInput(rows, x, inputBias, _forward.Plan.Vector);
-        if (state != default) Check.State(state, StateBytes);
-        Check.AdjacentRows(weight, Type, Width, Taps);
-        Check.Vector(bias, Type, Width);
-        Check.Matrix(y, Type, rows.Tokens, Width);
-        Check.Aligned(weight.RowRange(0, 1), _forward.Plan.Vector, nameof(weight));
-        Check.Aligned(bias, _forward.Plan.Vector);
-        Check.Aligned(y, _forward.Plan.Vector);
-        Check.Distinct(y, x);
+        CheckAll(rows, x, inputBias, weight, bias, y, state, _forward.Plan.Vector);
         if (rows.Tokens == 0) return;
         Conv1DParams parameters = Parameters(rows, x, inputBias, state);
         parameters.Weight = weight.Address;
@@ -116,6 +108,20 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
             bench.Stream, bench.Rows(), bench.Input(SelfTestBench.Tokens, width), bench.Input(1, width), bench.Input(width, taps), bench.Input(1, width),
             y, SelfTestBench.State(tail));
         return y;
+    }
+
+    /// <summary>What <see cref="Run"/> asks of its operands, for a kernel that moves so many elements at a time.</summary>
+    internal void CheckAll(in PackedRows rows, in TensorView x, in TensorView inputBias, in TensorView weight, in TensorView bias, in TensorView y, in LayerState state, int vector)
+    {
+        CheckInput(rows, x, inputBias, vector);
+        if (state != default) Check.State(state, StateBytes);
+        Check.AdjacentRows(weight, Type, Width, Taps);
+        Check.Vector(bias, Type, Width);
+        Check.Matrix(y, Type, rows.Tokens, Width);
+        Check.Aligned(weight.RowRange(0, 1), vector, nameof(weight));
+        Check.Aligned(bias, vector);
+        Check.Aligned(y, vector);
+        Check.Distinct(y, x);
     }
 
     private void CheckInput(in PackedRows rows, in TensorView x, in TensorView inputBias, int vector)

@@ -78,7 +78,7 @@ internal sealed class FarAddressTests
         AssertSame(test, y, Width);
         AssertSame(test, pool, 3 * Width);
 
-        foreach (var variant in new[] { RgLru.Sequential, RgLru.Chunked })
+        foreach (var variant in new[] { RgLru.Sequential, RgLru.Chunked, RgLru.Ring, RgLru.LookBack })
         {
             foreach (var memory in new[] { y, pool })
                 Put(test, memory, FarStride, Poison.Floats(2 * Width));

@@ -55,9 +55,10 @@ internal sealed class VariantTableTests
         Assert.Multiple(() =>
         {
             Assert.That(entries.Select(entry => entry.Op).Distinct(), Is.EquivalentTo(ops), "every op lists its kernels");
-            // Some files hold only variants that awkward sizes do not fit.
+            // Some files hold only variants that awkward sizes, or float32, do not fit.
             IEnumerable<string> files = entries.Select(entry => entry.Spec.Source.Name).Distinct();
-            Assert.That(files, golden ? Is.SubsetOf(KernelSource.BuiltInNames) : Is.EquivalentTo(KernelSource.BuiltInNames), "every kernel file is listed");
+            bool all = !golden && type == ElementType.BFloat16;
+            Assert.That(files, all ? Is.EquivalentTo(KernelSource.BuiltInNames) : Is.SubsetOf(KernelSource.BuiltInNames), "every kernel file is listed");
             foreach (var op in entries.GroupBy(entry => entry.Op))
                 Assert.That(op.Min(entry => entry.SharedBytes), Is.LessThanOrEqualTo(99 * 1024), $"{op.Key} has a variant for 99 KB of shared memory");
         });

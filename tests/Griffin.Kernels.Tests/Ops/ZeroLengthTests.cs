@@ -49,6 +49,9 @@ internal sealed class ZeroLengthTests
         },
         [typeof(Conv1DStep)] = c => new Conv1DStep(c.Device, Type, Width, 4)
             .Run(c.Stream, c.Rows, c.Matrix(Width), TensorView.Empty, c.Weight(Width, 4), c.Weight(1, Width), c.Matrix(Width), c.State(3 * Width)),
+        [typeof(ConvGates)] = c => new ConvGates(new Conv1D(c.Device, Type, Width, 4), new BlockDiagonalGates(c.Device, Type, Width, 2))
+            .Run(c.Stream, c.Rows, c.Matrix(Width), TensorView.Empty, c.Weight(Width, 4), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width),
+                c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(Width), c.Matrix(2 * Width), c.State(3 * Width)),
         [typeof(CrossEntropy)] = c => new CrossEntropy(c.Device, Type, Width)
             .Run(c.Stream, c.Matrix(Width), c.Integers(0), 30, c.Weight(1, 1), c.Weight(1, Math.Max(1, c.Count)).ColumnRange(0, c.Count), c.Matrix(Width)),
         [typeof(DecodeAttention)] = c =>
