@@ -42,5 +42,6 @@ internal static class CorrectnessGate
         return new(worst, null);
     }
 
-    private static BenchRow Reduced(BenchRow row) => row.With((name, size) => Math.Min(size, mostOf.GetValueOrDefault(name, long.MaxValue)));
+    /// <summary>The row at sizes that a check can take.</summary>
+    public static BenchRow Reduced(BenchRow row) => row.With((name, size) => Math.Min(size, mostOf.GetValueOrDefault(name, long.MaxValue)));
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Griffin.Bench.Inputs;
 using Griffin.Bench.Rows;
 using Griffin.Bench.Timing;
+using Griffin.Kernels.Checkpoints;
 using Griffin.Kernels.Models;
 using Griffin.Kernels.Runtime;
 using Griffin.Kernels.Training;
@@ -42,6 +43,28 @@ internal static class TrainingBench
             return Stopwatch.GetElapsedTime(start).TotalMicroseconds;
         }
     }
+
+    /// <summary>The mean losses of a few steps in float32 from a checkpoint's weights, for others' training to be held against.</summary>
+    public static double[] Losses(GpuDevice device, ICheckpointSource source, int batch, int tokens, int steps, double rate)
+    {
+        using TrainingSession session = new(device, source, new TrainingOptions(ElementType.Float32, batch, tokens, Recompute: false));
+        using PinnedBuffer<float> losses = device.AllocatePinned<float>(batch * tokens);
+        MicroBatch micro = Draw(batch, tokens, source.Config.Vocabulary);
+        double[] means = new double[steps];
+        for (int step = 0; step < steps; step++)
+        {
+            session.ClearGradients();
+            session.Accumulate(micro, 1f / micro.Scored, losses, 0);
+            session.Update(settings with { LearningRate = rate }, step + 1);
+            session.Synchronize();
+            means[step] = losses.Span.ToArray().Average(loss => (double)loss);
+        }
+
+        return means;
+    }
+
+    /// <summary>Whether our optimiser decays a weight.</summary>
+    public static bool IsDecayed(WeightKind kind) => TrainingWeights.IsDecayed(kind);
 
     private static long BytesOf(GpuDevice device, GriffinConfig config, TrainingOptions options)
     {

@@ -21,7 +21,7 @@ public sealed class SignalTests
         for (int round = 0; round < 3; round++)
         {
             Assert.Throws<NullReferenceException>(() => LengthOf(null));
-            using (GpuDevice device = TestDevices.OpenPlain())
+            using (GpuDevice device = TestDevices.OpenEmulator(new EmulatorOptions()))
             {
                 using GpuStream stream = device.CreateStream();
                 using DeviceBuffer<int> x = device.Allocate<int>(1);

@@ -88,8 +88,8 @@ internal sealed class TrainingWeights : IDisposable
         return flags;
     }
 
-    // Specification §14: no decay on Λ, gates, biases, norm scales and the embedding.
-    private static bool IsDecayed(WeightKind kind) => kind is
+    /// <summary>Whether weight decay applies: not to Λ, gates, biases, norm scales and the embedding (specification §14).</summary>
+    public static bool IsDecayed(WeightKind kind) => kind is
         WeightKind.LinearX or WeightKind.LinearY or WeightKind.LinearOut or WeightKind.Conv or
         WeightKind.Query or WeightKind.Key or WeightKind.Value or WeightKind.AttentionOut or
         WeightKind.MlpGate or WeightKind.MlpUp or WeightKind.MlpDown;
