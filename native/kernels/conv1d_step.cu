@@ -45,17 +45,6 @@ __global__ void __launch_bounds__(256) conv1d_step(Conv1DStepParams p) {
     f32 z[VEC], sum[VEC];
     conv_input<T, VEC>(static_cast<const T*>(p.x) + row * p.x_stride + c, input_bias, z);
     load_floats<VEC>(static_cast<const T*>(p.bias) + c, sum);
-    // Newest first, as conv1d adds them; each input moves one place towards the oldest as it is passed.
-    for (i32 k = 0; k < p.taps; ++k) {
-        #pragma unroll
-        for (int i = 0; i < VEC; ++i)
-            if (k <= reach) sum[i] = fmaf(to_float(weight[i * p.taps + p.taps - 1 - k]), z[i], sum[i]);
-        if (k == p.taps - 1) break;
-        f32 next[VEC] = {};
-        if (k + 1 <= reach) conv_history<T, VEC>(state, p.taps, k + 1, p.width, c, next);
-        store_floats<VEC>(reinterpret_cast<T*>(state) + static_cast<i64>(p.taps - 2 - k) * p.width + c, z);
-        #pragma unroll
-        for (int i = 0; i < VEC; ++i) z[i] = next[i];
-    }
+    conv_advance<T, VEC>(weight, state, p.taps, reach, p.width, c, z, sum);
     store_floats<VEC>(y, sum);
 }

@@ -8,7 +8,7 @@
 // Determinism  each element has one writer and no reduction: equal bits always.
 // Error        one rounding of an exact f32 product rounded once: half an ulp of T and half an ulp of f32.
 // Traffic      2·rows·width·sizeof(T) + 4·rows bytes.
-#include "include/vec.cuh"
+#include "include/embedding.cuh"
 
 struct EmbeddingParams {
     const i32* tokens;
@@ -25,19 +25,10 @@ template <typename T, int VEC>
 __global__ void __launch_bounds__(256) embedding(EmbeddingParams p) {
     const i64 row = blockIdx.x;
     const i32 token = p.tokens[row];
-    const T* source = static_cast<const T*>(p.table) + token * p.table_stride;   // [width]
-    T* y = static_cast<T*>(p.y) + row * p.y_stride;                              // [width]
-    const bool known = token >= 0 && token < p.vocabulary;
-    const f32 missing = token < 0 ? 0.0f : __int_as_float(0x7FC00000);
+    T* y = static_cast<T*>(p.y) + row * p.y_stride;   // [width]
     for (i32 c = threadIdx.x * VEC; c < p.width; c += blockDim.x * VEC) {
-        if (!known) {
-            store_fill<VEC>(y + c, missing);
-            continue;
-        }
         f32 v[VEC];
-        load_floats<VEC>(source + c, v);
-        #pragma unroll
-        for (int i = 0; i < VEC; ++i) v[i] *= p.scale;
+        embedded<T, VEC>(static_cast<const T*>(p.table), p.table_stride, p.vocabulary, token, c, p.scale, v);
         store_floats<VEC>(y + c, v);
     }
 }

@@ -6,6 +6,7 @@
 // Determinism  each element has one writer and no reduction: equal bits always.
 // Error        8·2^-24 of |y|.
 // Traffic      8·rows·width bytes.
+#include "include/math.cuh"
 #include "include/vec.cuh"
 
 struct SoftCapParams {
@@ -24,6 +25,6 @@ __global__ void __launch_bounds__(256) soft_cap(SoftCapParams p) {
     f32 v[VEC];
     load_floats<VEC>(x, v);
     #pragma unroll
-    for (int i = 0; i < VEC; ++i) v[i] = p.cap * tanhf(v[i] / p.cap);
+    for (int i = 0; i < VEC; ++i) v[i] = soft_capped(v[i], p.cap);
     store_floats<VEC>(x, v);
 }

@@ -106,6 +106,10 @@ internal sealed class SelfTestBench : IDisposable
         return Upload<ulong>(phases, ElementType.UInt64, 1, phases.Length);
     }
 
+    /// <summary>Rows to norm, whose squares are said to lie in three parts.</summary>
+    public NormedInput Normed(long rows, long columns) =>
+        new(Input(rows, columns, 3), Input(1, columns, 0.5f), Float32Input(rows, 3, columns / 4f, columns), 1e-6f);
+
     /// <summary>Waits, and reads a result as float32.</summary>
     public float[] Read(TensorView view)
     {

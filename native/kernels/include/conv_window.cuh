@@ -38,3 +38,20 @@ template <typename T, int VEC>
 GK_DEVICE void conv_history(const u8* state, i32 taps, i32 back, i32 width, i32 c, f32 (&z)[VEC]) {
     load_floats<VEC>(reinterpret_cast<const T*>(state) + static_cast<i64>(taps - 1 - back) * width + c, z);
 }
+
+// One token at VEC channels: `sum`, the bias at first, takes its taps' terms in conv1d's order, newest first, and the state drops its oldest input
+// and takes z. Each input moves one place towards the oldest as it is passed; those out of reach count as zero and are stored as zero.
+template <typename T, int VEC>
+GK_DEVICE void conv_advance(const T* weight, u8* state, i32 taps, i32 reach, i32 width, i32 c, f32 (&z)[VEC], f32 (&sum)[VEC]) {
+    for (i32 k = 0; k < taps; ++k) {
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i)
+            if (k <= reach) sum[i] = fmaf(to_float(weight[i * taps + taps - 1 - k]), z[i], sum[i]);
+        if (k == taps - 1) break;
+        f32 next[VEC] = {};
+        if (k + 1 <= reach) conv_history<T, VEC>(state, taps, k + 1, width, c, next);
+        store_floats<VEC>(reinterpret_cast<T*>(state) + static_cast<i64>(taps - 2 - k) * width + c, z);
+        #pragma unroll
+        for (int i = 0; i < VEC; ++i) z[i] = next[i];
+    }
+}

@@ -35,3 +35,6 @@ GK_DEVICE ValueAndSlope gelu_tanh_with_slope(f32 x) {
 
 // ln(1 + e^x) without overflow.
 GK_DEVICE f32 softplus(f32 x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }
+
+// cap · tanh(x / cap), which keeps logits within ±cap; a cap of 0 leaves them alone.
+GK_DEVICE f32 soft_capped(f32 x, f32 cap) { return cap > 0.0f ? cap * tanhf(x / cap) : x; }

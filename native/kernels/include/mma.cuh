@@ -11,6 +11,7 @@
 //        MmaFragmentA<MT, KT>     registers: mma_load_a<MT, KT>(...) once, or mma_pack_a(accumulators) to feed C back in as A (P*V)
 //     B  MmaRowsB{data, stride}   shared memory, [n][k], k contiguous (a weight [out, in], keys [key][dim])
 //        MmaColumnsB{data, stride} shared memory, [k][n], n contiguous (values [key][dim], block-diagonal weights [in][out])
+//        MmaFragmentB<NT, KT>     registers
 // Data pointers are 16-byte aligned, strides are in elements and multiples of 8; a stride that is an ODD multiple of 8 has no bank conflicts
 // (mma_stride(k) gives one). All 32 lanes of the warp call together with the same operands; the block's x size is a multiple of 32.
 //
@@ -49,6 +50,13 @@ struct MmaAccumulator {
 template <i32 MT, i32 KT>
 struct MmaFragmentA {
     u32 v[MT][KT][4];
+};
+
+// B rows of 8*NT x 16*KT in registers, paired along k in the same way. Lane l holds in v[nt][kt][r] row (n) 8*nt + l/4, columns
+// 16*kt + 2*(l%4) + 8*r and the next.
+template <i32 NT, i32 KT>
+struct MmaFragmentB {
+    u32 v[NT][KT][2];
 };
 
 struct MmaRowsA {
@@ -151,6 +159,12 @@ GK_DEVICE void mma_fragment(u32 (&r)[4], const MmaRowsB& b, i32 nt, i32 kt, bool
 GK_DEVICE void mma_fragment(u32 (&r)[4], const MmaColumnsB& b, i32 nt, i32 kt, bool single) {
     const i32 lane = lane_id();
     mma_load_matrices_transposed(r, b.data + (16 * kt + lane % 16) * b.stride + 8 * nt + (single ? 0 : lane / 16 * 8));
+}
+
+template <i32 NT, i32 KT>
+GK_DEVICE void mma_fragment(u32 (&r)[4], const MmaFragmentB<NT, KT>& b, i32 nt, i32 kt, bool single) {
+#pragma unroll
+    for (i32 i = 0; i < 4; ++i) r[i] = b.v[single ? nt : nt + i / 2][kt][i % 2];
 }
 
 // Loads A once, to be used by several products. The tile must have landed and be visible to the warp.

@@ -69,19 +69,37 @@ GK_MMA_STEP void mma_widen_a(f32 (*a)[mma_slab], const MmaFragmentA<MT, KT>* con
 }
 
 template <i32 N>
-GK_MMA_STEP void mma_widen_b(f32 (*b)[N], const MmaColumnsB& source, i32 k0, i32 count) {
+GK_MMA_STEP void mma_widen_b(f32 (*b)[N], const MmaColumnsB* const* lanes, i32 k0, i32 count) {
+    const MmaColumnsB& source = *lanes[0];
     for (i32 k = 0; k < count; ++k)
         for (i32 n = 0; n < N; ++n) b[k][n] = mma_widen(static_cast<u32>(source.data[(k0 + k) * source.stride + n].bits) << 16);
 }
 
 template <i32 N>
-GK_MMA_STEP void mma_widen_b(f32 (*b)[N], const MmaRowsB& source, i32 k0, i32 count) {
+GK_MMA_STEP void mma_widen_b(f32 (*b)[N], const MmaRowsB* const* lanes, i32 k0, i32 count) {
+    const MmaRowsB& source = *lanes[0];
     for (i32 n = 0; n < N; ++n)
         for (i32 k = 0; k < count; ++k) b[k][n] = mma_widen(static_cast<u32>(source.data[n * source.stride + k0 + k].bits) << 16);
 }
 
+template <i32 N, i32 NT, i32 KT>
+GK_MMA_STEP void mma_widen_b(f32 (*b)[N], const MmaFragmentB<NT, KT>* const* lanes, i32 k0, i32 count) {
+    static_assert(N == 8 * NT, "fragment and accumulator disagree on the columns");
+    for (i32 lane = 0; lane < 32; ++lane)
+        for (i32 nt = 0; nt < NT; ++nt)
+            for (i32 kt = 0; kt < count / 16; ++kt)
+                for (i32 r = 0; r < 2; ++r) {
+                    const u32 pair = lanes[lane]->v[nt][k0 / 16 + kt][r];
+                    const i32 n = 8 * nt + lane / 4, k = 16 * kt + 2 * (lane % 4) + 8 * r;
+                    b[k][n] = mma_widen(pair << 16);
+                    b[k + 1][n] = mma_widen(pair & 0xffff0000u);
+                }
+}
+
 GK_MMA_STEP void mma_note_b(const MmaRowsB& b, i32 n, i32 k) { mma_note_rows(b.data, b.stride, n, k); }
 GK_MMA_STEP void mma_note_b(const MmaColumnsB& b, i32 n, i32 k) { mma_note_rows(b.data, b.stride, k, n); }
+template <i32 NT, i32 KT>
+GK_MMA_STEP void mma_note_b(const MmaFragmentB<NT, KT>&, i32, i32) {}
 GK_MMA_STEP void mma_note_a(const MmaRowsA& a, i32 m, i32 k) { mma_note_rows(a.data, a.stride, m, k); }
 GK_MMA_STEP void mma_note_a(const MmaColumnsA& a, i32 m, i32 k) { mma_note_rows(a.data, a.stride, k, m); }
 template <i32 MT, i32 KT>
@@ -94,6 +112,8 @@ GK_MMA_STEP bool mma_same(const MmaRowsB& x, const MmaRowsB& y) { return x.data 
 GK_MMA_STEP bool mma_same(const MmaColumnsB& x, const MmaColumnsB& y) { return x.data == y.data && x.stride == y.stride; }
 template <i32 MT, i32 KT>
 GK_MMA_STEP bool mma_same(const MmaFragmentA<MT, KT>&, const MmaFragmentA<MT, KT>&) { return true; }
+template <i32 NT, i32 KT>
+GK_MMA_STEP bool mma_same(const MmaFragmentB<NT, KT>&, const MmaFragmentB<NT, KT>&) { return true; }
 
 // c[m][n] += sum over count of a[m][k] * b[k][n], ascending in k. Contraction is safe here, and twice as fast: the products are exact anyway.
 template <i32 M, i32 N>
@@ -135,12 +155,13 @@ struct MmaTileStep {
         alignas(64) f32 a[M][mma_slab];
         alignas(64) f32 b[mma_slab][N];
         const A* fragments[32];
-        const B& operand_b = *static_cast<MmaTileStep*>(lanes[0])->b;
+        const B* columns[32];
         for (i32 lane = 0; lane < 32; ++lane) {
             const MmaTileStep& step = *static_cast<MmaTileStep*>(lanes[lane]);
             fragments[lane] = step.a;
+            columns[lane] = step.b;
 #if defined(GRIFFIN_CHECKED)
-            if (!mma_same(*step.a, *fragments[0]) || !mma_same(*step.b, operand_b)) __trap();
+            if (!mma_same(*step.a, *fragments[0]) || !mma_same(*step.b, *columns[0])) __trap();
 #endif
             for (i32 mt = 0; mt < MT; ++mt)
                 for (i32 nt = 0; nt < NT; ++nt)
@@ -148,11 +169,11 @@ struct MmaTileStep {
                         __builtin_memcpy(&c[16 * mt + lane / 4 + 4 * e][8 * nt + 2 * (lane % 4)], &step.c->v[mt][nt][e], 8);
         }
         mma_note_a(*fragments[0], M, K);
-        mma_note_b(operand_b, N, K);
+        mma_note_b(*columns[0], N, K);
         for (i32 k = 0; k < K; k += mma_slab) {
             const i32 count = K - k < mma_slab ? K - k : mma_slab;
             mma_widen_a<M>(a, fragments, k, count);
-            mma_widen_b<N>(b, operand_b, k, count);
+            mma_widen_b<N>(b, columns, k, count);
             mma_multiply<M, N>(c, a, b, count);
         }
         for (i32 lane = 0; lane < 32; ++lane)
