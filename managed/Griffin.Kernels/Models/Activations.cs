@@ -9,6 +9,7 @@ internal sealed class Activations : IDisposable
     private readonly WorkspacePart _residual;
     private readonly WorkspacePart _normed;
     private readonly WorkspacePart _delta;
+    private readonly WorkspacePart _squares;
     private readonly WorkspacePart _xy;
     private readonly WorkspacePart _convolved;
     private readonly WorkspacePart _gates;
@@ -29,12 +30,14 @@ internal sealed class Activations : IDisposable
     /// <param name="logitsRows">Rows of logits held at once.</param>
     /// <param name="scanBytes">Scratch of the scan.</param>
     /// <param name="attentionBytes">Scratch of decode attention.</param>
-    public Activations(GpuDevice device, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes)
+    /// <param name="squaresBytes">Sums of squares of the residual stream in a fused step.</param>
+    public Activations(GpuDevice device, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes, long squaresBytes = 0)
     {
         WorkspacePlan plan = new();
         _residual = plan.Matrix(type, tokens, config.Width);
         _normed = plan.Matrix(type, tokens, config.Width);
         _delta = plan.Matrix(type, tokens, config.Width);
+        _squares = plan.Scratch(squaresBytes);
 
         plan.BeginPhase(); // recurrent block
         _xy = plan.Matrix(type, tokens, 2L * config.RnnWidth);
@@ -71,6 +74,9 @@ internal sealed class Activations : IDisposable
     public TensorView Normed(long tokens) => _normed.In(_memory, tokens);
 
     public TensorView Delta(long tokens) => _delta.In(_memory, tokens);
+
+    /// <summary>Sums of squares of the residual stream's rows, in parts; fused steps only.</summary>
+    public TensorView Squares(long rows, int parts) => TensorView.Of(_memory, _squares.Offset, ElementType.Float32, rows, parts);
 
     public RecurrentBuffers Recurrent(long tokens) =>
         new(_xy.In(_memory, tokens), _convolved.In(_memory, tokens), _gates.In(_memory, tokens), _mixed.In(_memory, tokens), _scanScratch.In(_memory, 1));

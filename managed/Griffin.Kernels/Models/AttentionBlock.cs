@@ -12,6 +12,12 @@ namespace Griffin.Kernels.Models;
 /// <param name="keysVisible">Keys that a query sees, itself included; at most <paramref name="ringSlots"/> with a ring.</param>
 internal sealed class AttentionBlock(AttentionKernels kernels, int ringSlots, int keysVisible)
 {
+    /// <summary>Positions that a layer's ring holds.</summary>
+    public int RingSlots => ringSlots;
+
+    /// <summary>Keys that a query sees, itself included.</summary>
+    public int KeysVisible => keysVisible;
+
     /// <param name="call">The rows.</param>
     /// <param name="weights">The layer's weights.</param>
     /// <param name="ring">The layer's keys and values.</param>

@@ -87,8 +87,7 @@ internal sealed class DecodeGraph : IDisposable
         TensorView positions = _inputs.Positions(Rows);
         PackedRows rows = _inputs.Rows(Rows, Rows, states.Seen);
         TensorView logits = _activations.Logits(Rows);
-        _layers.Run(new Call(stream, rows, tokens, positions, Step: !kernels.BatchInvariant));
-        _layers.RunHead(stream, _activations.Normed(Rows), logits);
+        _layers.RunToLogits(new Call(stream, rows, tokens, positions, Step: !kernels.BatchInvariant), logits);
         kernels.Sampler.Count(stream, rows, tokens, states.Samplers.State);
         kernels.Sampler.Run(stream, logits, positions, _inputs.Slots(Rows), states.Samplers.State, tokens);
         kernels.AdvanceStep.Run(stream, rows, states.Seen, positions);

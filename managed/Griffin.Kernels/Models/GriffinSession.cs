@@ -42,7 +42,8 @@ public sealed partial class GriffinSession : IDisposable
             _activations = _owned.Add(new Activations(
                 model.Device, config, model.Precision, ChunkTokens, logitsRows,
                 model.Kernels.Recurrent?.Scan.WorkspaceBytes(ChunkTokens, MaxBatch) ?? 0,
-                model.Kernels.Attention?.Decode.WorkspaceBytes(MaxBatch, layout.RingSlots) ?? 0));
+                model.Kernels.Attention?.Decode.WorkspaceBytes(MaxBatch, layout.RingSlots) ?? 0,
+                model.Kernels.Fused?.SquaresBytes(MaxBatch) ?? 0));
             _inputs = _owned.Add(new CallInputs(model.Device, ChunkTokens, MaxBatch));
             _hostLogits = _owned.Add(model.Device.AllocatePinned<float>(checked(logitsRows * config.Vocabulary)));
             _layers = new LayerStack(model.Weights, model.Kernels, _activations, States);

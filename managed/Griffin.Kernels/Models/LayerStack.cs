@@ -18,6 +18,7 @@ internal sealed class LayerStack
     private readonly RecurrentBlock? _recurrent;
     private readonly AttentionBlock? _attention;
     private readonly MlpBlock _mlp;
+    private readonly FusedLayers? _fused;
     private readonly TensorView _embedding;
     private readonly TensorView _finalNorm;
 
@@ -33,6 +34,7 @@ internal sealed class LayerStack
         _mlp = new MlpBlock(kernels);
         _embedding = weights.View(WeightName.Embedding, _config.Vocabulary, _config.Width);
         _finalNorm = weights.View(WeightName.FinalNorm, 1, _config.Width);
+        if (kernels.Fused is { } fused) _fused = new FusedLayers(_config, fused, kernels.Attention, activations, _layers, _states, _attention);
     }
 
     /// <summary>Called after each block with its number and the residual stream it leaves, [tokens, d]; for tests, which bisect with it.</summary>
@@ -41,6 +43,13 @@ internal sealed class LayerStack
     /// <summary>Queues all layers; the normed output of the last stays in <see cref="Activations.Normed"/>.</summary>
     public void Run(in Call call)
     {
+        if (FusedFor(call) is { } fused)
+        {
+            NormedInput last = fused.Run(call, _embedding, _finalNorm, AfterBlock);
+            _kernels.Norm.Run(call.Stream, last.X, last.Scale, _activations.Normed(call.Count), last.Epsilon);
+            return;
+        }
+
         TensorView residual = _activations.Residual(call.Count);
         TensorView normed = _activations.Normed(call.Count);
         TensorView delta = _activations.Delta(call.Count);
@@ -58,12 +67,28 @@ internal sealed class LayerStack
         }
     }
 
+    /// <summary>Queues all layers and the head of a step: logits, soft-capped, float32 [rows, V].</summary>
+    public void RunToLogits(in Call call, TensorView logits)
+    {
+        if (FusedFor(call) is { } fused)
+        {
+            NormedInput last = fused.Run(call, _embedding, _finalNorm, AfterBlock);
+            fused.RunHead(call.Stream, last, _embedding, logits);
+            return;
+        }
+
+        Run(call);
+        RunHead(call.Stream, _activations.Normed(call.Count), logits);
+    }
+
     /// <summary>Queues the head over normed rows: logits, soft-capped, float32 [rows, V].</summary>
     public void RunHead(GpuStream stream, TensorView normed, TensorView logits)
     {
         _kernels.Head.Run(stream, normed, _embedding, logits);
         if (_config.LogitsSoftCap > 0) _kernels.SoftCap.Run(stream, logits, _config.LogitsSoftCap);
     }
+
+    private FusedLayers? FusedFor(in Call call) => call.Step && call.Count <= FusedKernels.MaxRows ? _fused : null;
 
     private TensorView RunTemporal(in Call call, int index, TensorView normed, TensorView delta)
     {

@@ -32,6 +32,7 @@ internal sealed class ModelKernels : IDisposable
         Head = Product(config.Vocabulary, config.Width, ElementType.Float32);
         if (config.RecurrentLayers > 0) Recurrent = new RecurrentKernels(this, device, options);
         if (config.AttentionLayers > 0) Attention = new AttentionKernels(this, device, options);
+        if (UsesFused()) Fused = new FusedKernels(this, device, type);
     }
 
     public GriffinConfig Config { get; }
@@ -65,6 +66,9 @@ internal sealed class ModelKernels : IDisposable
     /// <summary>Null in a model without attention layers.</summary>
     public AttentionKernels? Attention { get; }
 
+    /// <summary>Null where steps take the same kernels as longer calls.</summary>
+    public FusedKernels? Fused { get; }
+
     /// <summary>Waits until everything is compiled.</summary>
     /// <exception cref="KernelCompilationException">A kernel did not compile.</exception>
     public async Task WaitAsync(IProgress<ModelProgress>? progress, CancellationToken cancellationToken)
@@ -93,6 +97,13 @@ internal sealed class ModelKernels : IDisposable
             _products[(n, k, output)] = product = Add(new MatMul(_device, _options.Precision, n, k, output, _options.BatchInvariant, _options.UseBlas));
         return product;
     }
+
+    private bool UsesFused() => _options.FusedDecode switch
+    {
+        FusedDecode.Auto => !BatchInvariant && FusedKernels.Preferred(_device, Config),
+        FusedDecode.On when BatchInvariant => throw new ArgumentException("Fused decode sums in an order of its own: it cannot be on together with BatchInvariant."),
+        var choice => choice == FusedDecode.On,
+    };
 }
 
 /// <summary>The ops of recurrent blocks.</summary>

@@ -14,7 +14,7 @@ public sealed class BatchInvariantTests(ElementType precision) : IDisposable
     private ModelRun _run = null!;
 
     [OneTimeSetUp]
-    public void Load() => _run = new ModelRun(TestDevices.Checked, new OracleData("wide-rnn").Folder, precision, batchInvariant: true);
+    public void Load() => _run = new ModelRun(TestDevices.Checked, new OracleData("wide-rnn").Folder, precision, path: DecodePath.BatchInvariant);
 
     [OneTimeTearDown]
     public void Dispose()

@@ -12,9 +12,9 @@ public sealed class GoldenModelTests
     private const double Bf16Tolerance = 0.1;
 
     [Test]
-    public void Prefill_matches_the_published_logits_and_the_reference([Values] bool windowRule, [Values] bool batchInvariant)
+    public void Prefill_matches_the_published_logits_and_the_reference([Values] bool windowRule, [Values] DecodePath path)
     {
-        using var run = Open(ElementType.Float32, windowRule, batchInvariant);
+        using var run = Open(ElementType.Float32, windowRule, path);
         using var first = run.Session.States.Rent();
         using var second = run.Session.States.Rent();
         var logits = run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions);
@@ -64,9 +64,9 @@ public sealed class GoldenModelTests
     }
 
     [Test]
-    public void Decode_steps_match_the_published_numbers([Values] bool batchInvariant)
+    public void Decode_steps_match_the_published_numbers([Values] DecodePath path)
     {
-        using var run = Open(ElementType.Float32, batchInvariant: batchInvariant);
+        using var run = Open(ElementType.Float32, path: path);
         using var first = run.Session.States.Rent();
         using var second = run.Session.States.Rent();
         run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions);
@@ -87,9 +87,9 @@ public sealed class GoldenModelTests
 
     /// <summary>No numbers are published for states and steps under the window rule: the float64 reference, held against those that are, takes their place.</summary>
     [Test]
-    public void States_and_decode_steps_match_the_reference([Values] bool windowRule, [Values] bool batchInvariant)
+    public void States_and_decode_steps_match_the_reference([Values] bool windowRule, [Values] DecodePath path)
     {
-        using var run = Open(ElementType.Float32, windowRule, batchInvariant);
+        using var run = Open(ElementType.Float32, windowRule, path);
         using var first = run.Session.States.Rent();
         using var second = run.Session.States.Rent();
         DecodeState[] states = [first, second];
@@ -111,9 +111,9 @@ public sealed class GoldenModelTests
     }
 
     [Test]
-    public void Bfloat16_stays_near([Values] bool batchInvariant)
+    public void Bfloat16_stays_near([Values] DecodePath path)
     {
-        using var run = Open(ElementType.BFloat16, batchInvariant: batchInvariant);
+        using var run = Open(ElementType.BFloat16, path: path);
         using var first = run.Session.States.Rent();
         using var second = run.Session.States.Rent();
         Close.Absolute(run.ForwardRows([first, second], GoldenModel.Tokens, GoldenModel.Positions), Reference(windowRule: false), Bf16Tolerance, "logits");
@@ -140,8 +140,8 @@ public sealed class GoldenModelTests
         }
     }
 
-    private static ModelRun Open(ElementType precision, bool windowRule = false, bool batchInvariant = false) => ModelRun.FromFolder(
-        TestDevices.Checked, folder => GoldenModel.Write(folder, KeysVisible(windowRule)), precision, batchInvariant);
+    private static ModelRun Open(ElementType precision, bool windowRule = false, DecodePath path = DecodePath.Plain) => ModelRun.FromFolder(
+        TestDevices.Checked, folder => GoldenModel.Write(folder, KeysVisible(windowRule)), precision, path);
 
     private static int KeysVisible(bool windowRule) => GoldenModel.Window + (windowRule ? 0 : 1);
 

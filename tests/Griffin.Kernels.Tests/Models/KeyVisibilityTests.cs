@@ -9,10 +9,10 @@ namespace Griffin.Kernels.Tests.Models;
 public sealed class KeyVisibilityTests
 {
     [Test]
-    public void A_token_reaches_exactly_the_queries_that_may_see_it([Values] bool windowRule, [Values(0, 1, 3)] int chunk, [Values] bool batchInvariant)
+    public void A_token_reaches_exactly_the_queries_that_may_see_it([Values] bool windowRule, [Values(0, 1, 3)] int chunk, [Values] DecodePath path)
     {
         using var run = ModelRun.FromFolder(
-            TestDevices.Checked, folder => FamilyModel.OneAttention.Write(folder, windowRule), ElementType.Float32, batchInvariant);
+            TestDevices.Checked, folder => FamilyModel.OneAttention.Write(folder, windowRule), ElementType.Float32, path);
         var tokens = new CounterRandom(1).Integers(GoldenModel.Window + 5, 0, GoldenModel.Vocabulary);
         int[] changed = [(tokens[0] + 1) % GoldenModel.Vocabulary, .. tokens[1..]];
         var (before, after) = (run.Forward(tokens, chunk: chunk), run.Forward(changed, chunk: chunk));

@@ -4,12 +4,25 @@ using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Tests.Models;
 
+/// <summary>Which kernels the steps of a model take.</summary>
+public enum DecodePath
+{
+    /// <summary>The step kernels, one for each op.</summary>
+    Plain,
+
+    /// <summary>The kernels of longer calls, under the law of batch invariance.</summary>
+    BatchInvariant,
+
+    /// <summary>The fused ones.</summary>
+    Fused,
+}
+
 /// <summary>A loaded model with one session, and the calls that tests make on it.</summary>
 internal sealed class ModelRun : IDisposable
 {
-    public ModelRun(GpuDevice device, string folder, ElementType precision, bool batchInvariant = false, SessionOptions? session = null)
+    public ModelRun(GpuDevice device, string folder, ElementType precision, DecodePath path = DecodePath.Plain, SessionOptions? session = null)
     {
-        Model = GriffinModel.Load(device, folder, new GriffinModelOptions { Precision = precision, BatchInvariant = batchInvariant });
+        Model = GriffinModel.Load(device, folder, OptionsFor(precision, path));
         Session = Model.CreateSession(session ?? new SessionOptions { Slots = 4, MaxBatch = 4, ChunkTokens = 64 });
     }
 
@@ -19,12 +32,20 @@ internal sealed class ModelRun : IDisposable
 
     public int Vocabulary => Model.Config.Vocabulary;
 
+    /// <summary>What a model is loaded with.</summary>
+    public static GriffinModelOptions OptionsFor(ElementType precision, DecodePath path) => new()
+    {
+        Precision = precision,
+        BatchInvariant = path == DecodePath.BatchInvariant,
+        FusedDecode = path == DecodePath.Fused ? FusedDecode.On : FusedDecode.Off,
+    };
+
     /// <summary>A model written by <paramref name="write"/> into a folder that is gone when this returns.</summary>
-    public static ModelRun FromFolder(GpuDevice device, Action<string> write, ElementType precision, bool batchInvariant = false, SessionOptions? session = null)
+    public static ModelRun FromFolder(GpuDevice device, Action<string> write, ElementType precision, DecodePath path = DecodePath.Plain, SessionOptions? session = null)
     {
         using var folder = new TempFolder();
         write(folder.Path);
-        return new ModelRun(device, folder.Path, precision, batchInvariant, session);
+        return new ModelRun(device, folder.Path, precision, path, session);
     }
 
     /// <summary>Logits [T, V] of one row on a fresh state.</summary>

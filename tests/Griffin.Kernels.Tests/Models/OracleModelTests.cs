@@ -5,7 +5,7 @@ namespace Griffin.Kernels.Tests.Models;
 
 /// <summary>Random models against the authors' own implementation: every position's logits, however the tokens come in.</summary>
 [TestFixtureSource(nameof(Cases))]
-public sealed class OracleModelTests(string name, ElementType precision, bool batchInvariant) : IDisposable
+public sealed class OracleModelTests(string name, ElementType precision, DecodePath path) : IDisposable
 {
     private readonly OracleData _data = new(name);
     private readonly double _tolerance = precision == ElementType.Float32 ? 2e-4 : 0.09;
@@ -14,11 +14,11 @@ public sealed class OracleModelTests(string name, ElementType precision, bool ba
     public static IEnumerable<object[]> Cases() =>
         from name in OracleData.Names
         from precision in new[] { ElementType.Float32, ElementType.BFloat16 }
-        from batchInvariant in new[] { false, true }
-        select new object[] { name, precision, batchInvariant };
+        from path in Enum.GetValues<DecodePath>()
+        select new object[] { name, precision, path };
 
     [OneTimeSetUp]
-    public void Load() => _run = new ModelRun(TestDevices.Checked, _data.Folder, precision, batchInvariant);
+    public void Load() => _run = new ModelRun(TestDevices.Checked, _data.Folder, precision, path);
 
     [OneTimeTearDown]
     public void Dispose()

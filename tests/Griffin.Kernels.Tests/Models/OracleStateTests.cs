@@ -6,7 +6,7 @@ namespace Griffin.Kernels.Tests.Models;
 
 /// <summary>Random models against the authors' own implementation: what is inside, in float32.</summary>
 [TestFixtureSource(nameof(Cases))]
-public sealed class OracleStateTests(string name, bool batchInvariant) : IDisposable
+public sealed class OracleStateTests(string name, DecodePath path) : IDisposable
 {
     private const double Tolerance = 2e-4;
     private readonly OracleData _data = new(name);
@@ -14,11 +14,11 @@ public sealed class OracleStateTests(string name, bool batchInvariant) : IDispos
 
     public static IEnumerable<object[]> Cases() =>
         from name in OracleData.Names
-        from batchInvariant in new[] { false, true }
-        select new object[] { name, batchInvariant };
+        from path in Enum.GetValues<DecodePath>()
+        select new object[] { name, path };
 
     [OneTimeSetUp]
-    public void Load() => _run = new ModelRun(TestDevices.Checked, _data.Folder, ElementType.Float32, batchInvariant);
+    public void Load() => _run = new ModelRun(TestDevices.Checked, _data.Folder, ElementType.Float32, path);
 
     [OneTimeTearDown]
     public void Dispose()

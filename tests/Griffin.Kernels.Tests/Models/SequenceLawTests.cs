@@ -9,7 +9,7 @@ namespace Griffin.Kernels.Tests.Models;
 /// Every case is held against the float64 reference, for the whole family.
 /// </summary>
 [TestFixtureSource(nameof(Families))]
-public sealed class SequenceLawTests(object family, bool batchInvariant) : IDisposable
+public sealed class SequenceLawTests(object family, DecodePath path) : IDisposable
 {
     private const double Tolerance = 1e-4;
     private readonly FamilyModel _family = (FamilyModel)family;
@@ -17,12 +17,12 @@ public sealed class SequenceLawTests(object family, bool batchInvariant) : IDisp
 
     public static IEnumerable<object[]> Families() =>
         from family in new[] { FamilyModel.Griffin, FamilyModel.Hawk, FamilyModel.Transformer }
-        from batchInvariant in new[] { false, true }
-        select new object[] { family, batchInvariant };
+        from path in Enum.GetValues<DecodePath>()
+        select new object[] { family, path };
 
     [OneTimeSetUp]
     public void Load() => _run = ModelRun.FromFolder(
-        TestDevices.Checked, folder => _family.Write(folder), ElementType.Float32, batchInvariant,
+        TestDevices.Checked, folder => _family.Write(folder), ElementType.Float32, path,
         new SessionOptions { Slots = 4, MaxBatch = 4, ChunkTokens = 64, GlobalCapacity = 64 });
 
     [OneTimeTearDown]

@@ -7,17 +7,17 @@ namespace Griffin.Kernels.Tests.Models;
 
 /// <summary>The laws of states that are exact to the bit: a state is a value, and no sequence feels its neighbours.</summary>
 [TestFixtureSource(nameof(Cases))]
-public sealed class StateLawTests(ElementType precision, bool batchInvariant) : IDisposable
+public sealed class StateLawTests(ElementType precision, DecodePath path) : IDisposable
 {
     private ModelRun _run = null!;
 
     public static IEnumerable<object[]> Cases() =>
         from precision in new[] { ElementType.Float32, ElementType.BFloat16 }
-        from batchInvariant in new[] { false, true }
-        select new object[] { precision, batchInvariant };
+        from path in Enum.GetValues<DecodePath>()
+        select new object[] { precision, path };
 
     [OneTimeSetUp]
-    public void Load() => _run = new ModelRun(TestDevices.Checked, new OracleData("small").Folder, precision, batchInvariant);
+    public void Load() => _run = new ModelRun(TestDevices.Checked, new OracleData("small").Folder, precision, path);
 
     [OneTimeTearDown]
     public void Dispose()
@@ -69,7 +69,7 @@ public sealed class StateLawTests(ElementType precision, bool batchInvariant) : 
         Assert.That(origin.Prefix, Is.EqualTo(Tokens(23, 1)));
         Close.Exact(_run.Forward(origin, Tokens(6, 2)), expected, "rolled back");
 
-        using var elsewhere = new ModelRun(TestDevices.Checked, new OracleData("small").Folder, precision, batchInvariant);
+        using var elsewhere = new ModelRun(TestDevices.Checked, new OracleData("small").Folder, precision, path);
         using var restored = elsewhere.Session.States.Rent();
         restored.Restore(saved);
         Close.Exact(elsewhere.Forward(restored, Tokens(6, 2)), expected, "another session");
@@ -123,7 +123,7 @@ public sealed class StateLawTests(ElementType precision, bool batchInvariant) : 
     [Test]
     public void A_state_of_another_shape_is_refused()
     {
-        using var golden = ModelRun.FromFolder(TestDevices.Checked, folder => GoldenModel.Write(folder), precision, batchInvariant);
+        using var golden = ModelRun.FromFolder(TestDevices.Checked, folder => GoldenModel.Write(folder), precision, path);
         using var foreign = golden.Session.States.Rent();
         golden.Forward(foreign, [1, 2, 3]);
         using var state = _run.Session.States.Rent();

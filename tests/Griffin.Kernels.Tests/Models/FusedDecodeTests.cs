@@ -1,0 +1,114 @@
+using Griffin.Kernels.Models;
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.References;
+
+namespace Griffin.Kernels.Tests.Models;
+
+/// <summary>
+/// Steps through the fused kernels against steps through the single ops. What holds for either path (float64 references, state laws, the oracle's
+/// logits) is in the tests that take a <see cref="DecodePath"/>.
+/// </summary>
+[TestFixture]
+public sealed class FusedDecodeTests
+{
+    private const int MostRows = 65; // one more than the fused kernels take
+
+    /// <summary>Every batch size, each step on the states that the one before left.</summary>
+    [TestCase(ElementType.Float32, 1e-4)]
+    [TestCase(ElementType.BFloat16, 0.1)]
+    public void Every_batch_size_agrees_with_the_single_ops(ElementType precision, double tolerance)
+    {
+        SessionOptions sizes = new() { Slots = MostRows, MaxBatch = MostRows, ChunkTokens = 512 };
+        var folder = new OracleData("small").Folder;
+        using var fused = new ModelRun(TestDevices.Plain, folder, precision, DecodePath.Fused, sizes);
+        using var plain = new ModelRun(TestDevices.Plain, folder, precision, DecodePath.Plain, sizes);
+        var (mine, theirs) = (Prefilled(fused), Prefilled(plain));
+        for (var rows = 1; rows <= MostRows; rows++)
+        {
+            int[][] tokens = [.. new CounterRandom((ulong)rows).Integers(rows, 0, 256).Select(token => new[] { token })];
+            var actual = fused.ForwardRows(mine[..rows], tokens);
+            var expected = plain.ForwardRows(theirs[..rows], tokens);
+            Close.Absolute(actual, Array.ConvertAll(expected, value => (double)value), tolerance, $"{rows} rows");
+        }
+
+        foreach (var state in mine.Concat(theirs))
+            state.Dispose();
+    }
+
+    /// <summary>A decoder's graph draws the same tokens, greedy and not, on the shipped model.</summary>
+    [Test]
+    public void Decoders_draw_the_same_tokens([Values(0f, 0.8f)] float temperature)
+    {
+        SessionOptions sizes = new() { Slots = 3, MaxBatch = 3 };
+        using var fused = new ModelRun(TestDevices.Plain, TestData.AustenTiny, ElementType.Float32, DecodePath.Fused, sizes);
+        using var plain = new ModelRun(TestDevices.Plain, TestData.AustenTiny, ElementType.Float32, DecodePath.Plain, sizes);
+        SamplerSettings settings = new() { Temperature = temperature, Seed = 5 };
+        int[][] prompts = [[1, 72, 101], [1, 84, 104, 101, 32], [1, 65]];
+        Assert.That(fused.Draw(prompts, settings, 40), Is.EqualTo(plain.Draw(prompts, settings, 40)));
+    }
+
+    /// <summary>Five kernels a recurrent layer and six an attention layer, of which two are attention's own; beyond them only the step's frame.</summary>
+    [Test]
+    public void Layers_are_a_few_launches()
+    {
+        TestDevices.RequireEmulator("counts launches");
+        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var run = new ModelRun(device, new OracleData("small").Folder, ElementType.BFloat16, DecodePath.Fused);
+        using var state = run.Session.States.Rent();
+        run.Forward(state, [1, 2, 3]);
+        device.TakeCounters();
+        run.Session.Forward(state, [4], [], LogitsSelection.None, []);
+        string[] frame = ["embedding_step", "rms_norm", "sampler_count", "advance"];
+        var layers = device.TakeCounters().Select(launch => launch.Kernel).Where(kernel => !frame.Any(name => kernel.StartsWith(name, StringComparison.Ordinal))).ToArray();
+        var config = run.Model.Config;
+        Assert.That(layers, Has.Length.EqualTo((5 * config.RecurrentLayers) + (6 * config.AttentionLayers)), string.Join(", ", layers));
+    }
+
+    [Test]
+    [AssertNoLeaks]
+    public void Steps_take_no_device_memory()
+    {
+        using var device = TestDevices.OpenPlain();
+        using var run = new ModelRun(device, new OracleData("small").Folder, ElementType.BFloat16, DecodePath.Fused);
+        using var state = run.Session.States.Rent();
+        using var decoder = run.Session.CreateDecoder([state], [SamplerSettings.Greedy]);
+        decoder.Feed(0, 1);
+        decoder.Step();
+        var (free, _) = device.MemoryInfo;
+        var handles = LiveHandles.Count;
+        for (var i = 0; i < 8; i++)
+            decoder.Step();
+        run.Steps(state, [6, 7]);
+        Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
+        Assert.That(LiveHandles.Count, Is.EqualTo(handles));
+    }
+
+    [Test]
+    public void The_device_and_the_options_choose_the_path()
+    {
+        using var golden = new TempFolder();
+        GoldenModel.Write(golden.Path);
+        bool Fused(GriffinModelOptions options)
+        {
+            using var model = GriffinModel.Load(TestDevices.Plain, golden.Path, options);
+            return model.Kernels.Fused is not null;
+        }
+
+        Assert.Multiple(() =>
+        {
+            Assert.That(Fused(new GriffinModelOptions()), Is.EqualTo(!TestDevices.IsEmulator), "by itself");
+            Assert.That(Fused(new GriffinModelOptions { FusedDecode = FusedDecode.On }), Is.True);
+            Assert.That(Fused(new GriffinModelOptions { FusedDecode = FusedDecode.Off }), Is.False);
+            Assert.That(Fused(new GriffinModelOptions { BatchInvariant = true }), Is.False);
+            Assert.Throws<ArgumentException>(() => Fused(new GriffinModelOptions { BatchInvariant = true, FusedDecode = FusedDecode.On }));
+        });
+    }
+
+    private static DecodeState[] Prefilled(ModelRun run)
+    {
+        DecodeState[] states = [.. Enumerable.Range(0, MostRows).Select(_ => run.Session.States.Rent())];
+        run.ForwardRows(states, [.. states.Select((_, row) => new CounterRandom((ulong)(1000 + row)).Integers(1 + (row % 7), 0, 256))]);
+        return states;
+    }
+}
