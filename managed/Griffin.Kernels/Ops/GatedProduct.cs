@@ -65,7 +65,7 @@ public sealed class GatedProduct : SkinnyProduct, IKernelCatalogue, ISelfTested
         const int rows = SelfTestBench.Slots, width = SelfTestBench.MlpWidth, inner = SelfTestBench.Width;
         TensorView y = bench.Output(rows, width);
         new GatedProduct(bench.Device, bench.Type, width, inner, bench.Variant).Run(
-            bench.Stream, bench.Normed(rows, inner), bench.Input(2 * width, inner, 0.25f), bench.Input(1, 2 * width), y);
+            bench.Stream, bench.Normed(rows, inner), bench.Input(2 * width, inner, 0.0625f), bench.Input(1, 2 * width), y);
         return y;
     }
 }

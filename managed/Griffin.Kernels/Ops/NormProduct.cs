@@ -64,7 +64,7 @@ public sealed class NormProduct : SkinnyProduct, IKernelCatalogue, ISelfTested
         const int rows = SelfTestBench.Slots, width = SelfTestBench.Vocabulary, inner = SelfTestBench.Width;
         TensorView y = bench.Output(ElementType.Float32, rows, width);
         new NormProduct(bench.Device, bench.Type, width, inner, bench.Variant).Run(
-            bench.Stream, bench.Normed(rows, inner), bench.Input(width, inner, 0.25f), 30, y);
+            bench.Stream, bench.Normed(rows, inner), bench.Input(width, inner, 0.0625f), 30, y);
         return y;
     }
 }

@@ -101,7 +101,7 @@ public sealed class RecurrentInput : SkinnyProduct, IKernelCatalogue, ISelfTeste
         const int rows = SelfTestBench.Slots, width = SelfTestBench.Width, taps = SelfTestBench.Taps;
         TensorView zy = bench.Output(rows, 2 * width);
         new RecurrentInput(bench.Device, bench.Type, width, width, taps, bench.Variant).Run(
-            bench.Stream, bench.Steps(), bench.Normed(rows, width), bench.Input(2 * width, width, 0.25f), bench.Input(1, width), bench.Input(width, taps),
+            bench.Stream, bench.Steps(), bench.Normed(rows, width), bench.Input(2 * width, width, 0.0625f), bench.Input(1, width), bench.Input(width, taps),
             bench.Input(1, width), zy.ColumnRange(0, width), zy.ColumnRange(width, width), SelfTestBench.State(bench.Input(rows, (taps - 1) * width)));
         return zy;
     }

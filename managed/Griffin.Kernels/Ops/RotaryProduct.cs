@@ -87,7 +87,7 @@ public sealed class RotaryProduct : SkinnyProduct, IKernelCatalogue, ISelfTested
         const int rows = SelfTestBench.Slots, heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim, inner = SelfTestBench.Width;
         TensorView ring = bench.Ring();
         new RotaryProduct(bench.Device, bench.Type, heads, headDim, SelfTestBench.Rotated, inner, bench.Variant).Run(
-            bench.Stream, bench.Steps(), bench.Normed(rows, inner), bench.Input((heads + 2) * headDim, inner, 0.25f), bench.Phases(),
+            bench.Stream, bench.Steps(), bench.Normed(rows, inner), bench.Input((heads + 2) * headDim, inner, 0.0625f), bench.Phases(),
             bench.Output(rows, heads * headDim), SelfTestBench.State(ring), SelfTestBench.RingSlots);
         return ring;
     }
