@@ -13,7 +13,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Bench;
 
 /// <summary>Runs the rows that a results file lacks, the most informative first, until they are done or the time is over.</summary>
-internal sealed class BenchRun : IDisposable
+public sealed class BenchRun : IDisposable
 {
     /// <summary>The exit code of a run that has to be started anew to go on: the device was lost.</summary>
     public const int StartAnew = 75;
@@ -30,7 +30,7 @@ internal sealed class BenchRun : IDisposable
     private readonly RowMarker _marker;
     private readonly GpuDevice _device;
     private readonly GpuStream _stream;
-    private readonly DeviceDraw _draw;
+    private readonly CorrectnessGate _gate;
     private readonly KernelBench _kernels;
     private readonly ModelBench _models;
     private readonly CardMonitor _card = new();
@@ -39,6 +39,7 @@ internal sealed class BenchRun : IDisposable
     private Ceilings? _ceilings;
     private bool _failed;
 
+    /// <summary>Opens the device and the results file.</summary>
     public BenchRun(BenchOptions options, RowList rows)
     {
         (_options, _rows) = (options, rows);
@@ -48,10 +49,11 @@ internal sealed class BenchRun : IDisposable
         Console.Error.WriteLine(_device.Description);
         _stream = _device.CreateStream();
         _ = _stream.Blas;   // its workspace is set here, never during a capture
-        _draw = new(_device);
+        DeviceDraw draw = new(_device);
+        _gate = new(_stream, draw);
         bool tiny = options.Scale == BenchScale.Tiny;
         TimingOptions timing = tiny ? tinyTiming : new();
-        _kernels = new(_stream, _draw, timing, tiny ? 1 << 16 : _device.Limits.L2CacheBytes);
+        _kernels = new(_stream, draw, timing, tiny ? 1 << 16 : _device.Limits.L2CacheBytes);
         _models = new(_device, rows, timing);
     }
 
@@ -84,6 +86,7 @@ internal sealed class BenchRun : IDisposable
         }
     }
 
+    /// <summary>Closes the device.</summary>
     public void Dispose()
     {
         _card.Dispose();
@@ -141,7 +144,7 @@ internal sealed class BenchRun : IDisposable
 
     private void RunKernel(BenchRow row, CaseBuilder build)
     {
-        GateResult gate = CorrectnessGate.Check(build, row, _stream, _draw);
+        GateResult gate = _gate.Check(build, row);
         if (gate.Failure is { } failure)
         {
             _failed = true;

@@ -1,7 +1,3 @@
-using BenchmarkDotNet.Configs;
-using BenchmarkDotNet.Jobs;
-using BenchmarkDotNet.Running;
-using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using Griffin.Bench.Report;
 using Griffin.Bench.Rows;
 using Griffin.Kernels.Runtime;
@@ -23,11 +19,11 @@ internal static class Program
                 case ["training-step", .. var rest]:
                     TrainingStep.Run(rest.Select(arg => arg.Split('=', 2)).ToDictionary(parts => parts[0], parts => parts.Length == 2 ? parts[1] : "true"));
                     return 0;
+#if !CARRIED   // what travels to a GPU leaves BenchmarkDotNet at home
                 case ["host", .. var rest]:
-                    // In process: the benchmarks of the host's side then run on a machine without an SDK.
-                    BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly)
-                        .Run(rest, ManualConfig.Create(DefaultConfig.Instance).AddJob(Job.Default.WithToolchain(InProcessEmitToolchain.Instance)));
+                    HostBenchmarks.Run(rest);
                     return 0;
+#endif
                 case ["--help" or "-h"]:
                     Console.Out.WriteLine(BenchOptions.Usage);
                     return 0;
