@@ -1,27 +1,29 @@
 #!/usr/bin/env bash
-# Publishes the tests as one self-contained folder (emulator and reference data included) and packs it into
-# artifacts/griffin-tests-linux-x64.tar.xz, at most 45 MiB, for machines that have a GPU but no .NET. There:
-#   tar xf griffin-tests-linux-x64.tar.xz && griffin-tests/Griffin.Kernels.Tests --device cuda
-# The runner needs glibc and libstdc++ only; --device emulator also needs a C++ compiler on the path.
-# usage: tests/publish.sh [--rehearse]    --rehearse unpacks it into an empty folder and runs part of it in an empty environment
+# Publishes the test runner and the benchmarks, self-contained, into one folder (emulator, reference data, rows and the peers' scripts included) and packs
+# it into artifacts/griffin-gpu-linux-x64.tar.xz, at most 45 MiB, for machines that have a GPU but no .NET and no network. There:
+#   tar xf griffin-gpu-linux-x64.tar.xz && griffin-gpu/bench/gpu.sh a results && griffin-gpu/bench/gpu.sh b results
+# or by hand: griffin-gpu/bin/Griffin.Kernels.Tests --device cuda, griffin-gpu/bin/Griffin.Bench --help
+# The programs need glibc and libstdc++ only; --device emulator also needs a C++ compiler on the path.
+# usage: tests/publish.sh [--rehearse]    --rehearse runs a short bench/gpu.sh --rehearse afterwards
 set -euo pipefail
 cd "$(dirname "$0")/.."
 artifacts=$PWD/artifacts
-archive=$artifacts/griffin-tests-linux-x64.tar.xz
+archive=$artifacts/griffin-gpu-linux-x64.tar.xz
+folder=$artifacts/publish/griffin-gpu
 limit=$((45 * 1024 * 1024))
 
 rm -rf "$artifacts/publish"
-dotnet publish -c Release tests/Griffin.Kernels.Tests -p:PublishProfile=SelfContained -o "$artifacts/publish/griffin-tests" -v quiet
-tar -C "$artifacts/publish" -cf - griffin-tests | xz -T0 -6 > "$archive"
+# Both into one folder: they share the runtime and the library.
+for project in tests/Griffin.Kernels.Tests bench/Griffin.Bench; do
+    dotnet publish -c Release $project -p:PublishProfile=SelfContained -o "$folder/bin" -v quiet
+done
+mkdir -p "$folder/bench/peers"
+cp bench/gpu.sh bench/rows.json "$folder/bench"
+cp bench/peers/*.py "$folder/bench/peers"
+cp bench/inputs.golden.tsv "$folder/bench"
+tar -C "$artifacts/publish" -cf - griffin-gpu | xz -T0 -6 > "$archive"
 size=$(stat -c %s "$archive")
 echo "$archive: $size bytes"
 [ "$size" -le "$limit" ] || { echo "over the limit of $limit bytes" >&2; exit 1; }
 
-if [ "${1:-}" = --rehearse ]; then
-    place=$(mktemp -d)
-    trap 'rm -rf "$place"' EXIT
-    tar -C "$place" -xf "$archive"
-    mkdir "$place/home"
-    cd "$place"
-    env -i PATH=/usr/bin:/bin HOME="$place/home" griffin-tests/Griffin.Kernels.Tests --device emulator --filter 'Tests\.Kit\.' --filter 'Golden'
-fi
+[ "${1:-}" != --rehearse ] || bench/gpu.sh --rehearse short

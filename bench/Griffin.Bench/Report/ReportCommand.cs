@@ -33,15 +33,16 @@ public static class ReportCommand
         BenchScale scale = lines.All(line => line.Scale == Tiny) ? BenchScale.Tiny : BenchScale.Full;
         RowList rows = RowList.Load(list, scale);
         Directory.CreateDirectory(folder);
-        foreach (IGrouping<string, ResultLine> device in lines.Where(line => line.Scale == Tiny == (scale == BenchScale.Tiny)).GroupBy(line => line.Device ?? "a device without a name"))
-            WritePage(folder, device, rows, scale);
+        foreach (IGrouping<string, ResultLine> device in lines.Where(line => line.Scale == Tiny == (scale == BenchScale.Tiny)).Where(line => line.Device is not null).GroupBy(line => line.Device!))
+            WritePage(folder, device.Key, [.. device, .. lines.Where(line => line.Device is null)], rows, scale);
         return 0;
     }
 
-    private static void WritePage(string folder, IGrouping<string, ResultLine> device, RowList rows, BenchScale scale)
+    // A line without a device, of a peer that is not there for instance, belongs to all of them.
+    private static void WritePage(string folder, string device, ResultLine[] lines, RowList rows, BenchScale scale)
     {
-        Comparison comparison = new([.. device], rows);
-        string name = string.Concat(device.Key.Select(c => char.IsAsciiLetterOrDigit(c) ? char.ToLowerInvariant(c) : '-'));
+        Comparison comparison = new(lines, rows);
+        string name = string.Concat(device.Select(c => char.IsAsciiLetterOrDigit(c) ? char.ToLowerInvariant(c) : '-'));
         List<(string, string)> charts = [];
         foreach ((string file, Kernels.Training.Report.LineChart chart) in ReportCharts.Of(comparison))
         {
@@ -49,11 +50,11 @@ public static class ReportCommand
             charts.Add(($"{name}.{file}", chart.Title));
         }
 
-        string Distinct(Func<ResultLine, string?> value) => string.Join(", ", device.Select(value).Where(text => text is not null).Distinct().Order());
+        string Distinct(Func<ResultLine, string?> value) => string.Join(", ", lines.Select(value).Where(text => text is not null).Distinct().Order());
         List<string> facts = [$"Date: {Distinct(line => line.Date)}. Driver: {Distinct(line => line.Driver)}."];
         if (scale == BenchScale.Tiny) facts.Add("**A rehearsal at tiny sizes: these numbers say nothing about speed.**");
         string page = Path.Combine(folder, $"{name}.md");
-        File.WriteAllText(page, MarkdownReport.Write(comparison, device.Key, facts, charts));
+        File.WriteAllText(page, MarkdownReport.Write(comparison, device, facts, charts));
         Console.Error.WriteLine(page);
     }
 }

@@ -24,7 +24,7 @@ internal sealed class BenchRunTests
         using var folder = new TempFolder();
         var path = Path.Combine(folder.Path, "r.jsonl");
         Assert.That(Run(path, TimeSpan.Zero), Is.Zero);
-        Assert.That(ResultFile.Read(path), Has.All.Matches<ResultLine>(line => line.At is not null).And.Count.EqualTo(6), "ceilings at start and end");
+        Assert.That(ResultFile.Read(path).Select(line => line.At), Is.EquivalentTo(new[] { "start", "start", "start", "end", "end", "end" }), "ceilings alone");
 
         Assert.That(Run(path), Is.Zero);
         var lines = ResultFile.Read(path).Where(line => line.At is null).ToArray();

@@ -45,8 +45,8 @@ internal sealed class RowListTests
     public void InputsOfAPassWinOverThoseOfTheOp()
     {
         var rows = Load(BenchScale.Full);
-        Assert.That(rows.InputsOf(rows.Matching(@"^rms_norm\.backward/").First()), Is.EqualTo(new[] { "x", "scale", "dy" }));
-        Assert.That(rows.InputsOf(rows.Matching(@"^rms_norm\.forward/").First()), Is.EqualTo(new[] { "x", "scale" }));
+        Assert.That(rows.InputsOf(rows.Matching(@"^rms_norm\.backward/")[0]), Is.EqualTo(new[] { "x", "scale", "dy" }));
+        Assert.That(rows.InputsOf(rows.Matching(@"^rms_norm\.forward/")[0]), Is.EqualTo(new[] { "x", "scale" }));
     }
 
     [Test]
