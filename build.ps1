@@ -15,6 +15,9 @@
     ManagedCuda-12, ManagedCuda-NVRTC and ManagedCuda-CUBLAS 12.8.60 must be on a feed of yours. They are licensed under GPLv3 or commercially: without a
     commercial licence, what you distribute with them is under GPLv3. A launch costs 18 ns more than the default's 24 ns, and allocates nothing (README).
       ./build.ps1 run -WithManagedCuda doctor --provider managedcuda
+
+    -WithTorchSharp builds the TorchSharp benchmarks, too, and makes bench run them (the property -p:WithTorchSharp=true). TorchSharp 0.107.0 must be on
+    a feed of yours; libtorch comes with -TorchSharpLibrary: TorchSharp-cuda-linux (the default), TorchSharp-cuda-windows or TorchSharp-cpu.
     Continuous integration has no PowerShell: this script is parsed there, not run.
 #>
 [CmdletBinding(PositionalBinding = $false)]
@@ -24,6 +27,10 @@ param(
     [string] $Verb = 'build',
 
     [switch] $WithManagedCuda,
+
+    [switch] $WithTorchSharp,
+
+    [string] $TorchSharpLibrary = 'TorchSharp-cuda-linux',
 
     [Parameter(ValueFromRemainingArguments = $true)]
     [string[]] $Rest = @()
@@ -43,10 +50,18 @@ $Properties = @()
 if ($WithManagedCuda) {
     $Properties += '-p:WithManagedCuda=true'
 }
+$Benchmarks = 'bench/Griffin.Bench'
+if ($WithTorchSharp) {
+    $Properties += @('-p:WithTorchSharp=true', "-p:TorchSharpLibrary=$TorchSharpLibrary")
+    $Benchmarks = 'bench/Griffin.Bench.TorchSharp'
+}
 
 switch ($Verb) {
     'build' {
         Invoke-Tool 'dotnet' (@('build', '-c', 'Release', 'Griffin.Kernels.sln') + $Properties + $Rest)
+        if ($WithTorchSharp) {
+            Invoke-Tool 'dotnet' (@('build', '-c', 'Release', $Benchmarks) + $Properties + $Rest)
+        }
     }
     'test' {
         Invoke-Tool 'dotnet' (@('test', '-c', 'Release', 'Griffin.Kernels.sln') + $Properties + $Rest)
@@ -59,7 +74,7 @@ switch ($Verb) {
         Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', 'managed/Griffin.Cli') + $Properties + @('--') + $Rest)
     }
     'bench' {
-        Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', 'bench/Griffin.Bench') + $Properties + @('--') + $Rest)
+        Invoke-Tool 'dotnet' (@('run', '-c', 'Release', '--project', $Benchmarks) + $Properties + @('--') + $Rest)
     }
     'pack' {
         Invoke-Tool 'dotnet' (@('pack', '-c', 'Release', 'managed/Griffin.Kernels', '-o', 'artifacts/packages') + $Rest)
