@@ -8,7 +8,7 @@ namespace Griffin.Kernels.Tests.Cli;
 internal sealed class CommandLineTests
 {
     private const int Failure = 1, Usage = 2;
-    private const string Verbs = "doctor, generate, logits, score, init, train, experiment, kernels";
+    private const string Verbs = "doctor, generate, logits, score, init, train, experiment, kernels, tune";
 
     private static string Model => TestData.AustenTiny;
 
