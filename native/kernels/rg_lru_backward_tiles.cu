@@ -14,12 +14,14 @@
 //              (places · column blocks), 25 KB of static; columns fastest, block (256).
 // Aliasing     none between what is read and what is written. Inputs of padding may be read, and count for nothing.
 // Determinism  the same bits for the same call.
-// Error        as the chunked kernels of rg_lru_backward.cu.
+// Error        approximate functions (include/approx.cuh). As the chunked kernels of rg_lru_backward.cu, with the gate logits g_i and g_r, (16 + 2·|g_r|)·|L|
+//              in place of 8·|L| in E_t, and 64 + 2·|g_i| + 4·|g_r| + (32 + 4·|g_r|)·|L| in place of 64 + 24·|L|.
 // Traffic      11·tokens·width·sizeof(T), and hidden once more for every 32nd (16th) token; look-back: 4·width bytes a tile for dlambda and 8·width for
 //              the carries written, the latter read by up to 7 others from the cache.
-// Prediction   H100, bf16, 8,192 × 2,560, one row: 470 MB, 157 us at 3.0 TB/s; about 190 instructions an element, 140 us at full issue: 200 us.
-//              10,280 blocks, 2 on each of 132 SMs, 39 waves; 32 hops of closed groups of about 1.5 us run beside them.
-//              Ring, 8 rows of 8,192: 3.7 GB, 1.23 ms of memory, 1.1 of issue; 320 blocks over 264 places: 1.9 ms, where 7 rows' 280 come to 1.8.
+// Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 470 MB, 157 us at 3.0 TB/s; 185 instructions an element as sm_90 compiles it, 135 us
+//              at full issue; 10 special functions, 57 us. 10,280 blocks, 2 on each of 132 SMs, 39 waves; 32 hops of closed groups of about 1.5 us
+//              run beside them: 195 us.
+//              Ring, 8 rows of 8,192: 3.7 GB, 1.23 ms of memory, 1.1 of issue; 320 blocks over 264 places are two waves: 2.0 ms.
 #include "include/rg_lru_params.cuh"
 #include "include/scan_tile.cuh"
 
@@ -52,12 +54,12 @@ struct BackwardTile {
         : p(params), block_c(column_block * TILE_CHANNELS), c(block_c + lane_id() * PAIR), active(c < params.width) {
         #pragma unroll
         for (i32 i = 0; i < PAIR; ++i) decay[i] = bias[i] = dlambda[i] = 0.0f;
-        if (!active) return;
-        load_floats<PAIR>(static_cast<const T*>(p.lambda) + c, decay);
-        #pragma unroll
-        for (i32 i = 0; i < PAIR; ++i) decay[i] = lru_decay(decay[i]);
-        if (p.y_bias != nullptr) load_floats<PAIR>(static_cast<const T*>(p.y_bias) + c, bias);
+        if (active && p.y_bias != nullptr) load_floats<PAIR>(static_cast<const T*>(p.y_bias) + c, bias);
     }
+
+    // Each block's decays go through shared memory: two of its eight warps make them, all take theirs behind a barrier.
+    GK_DEVICE void make_decays(f32* decays) const { leave_decays(decays, static_cast<const T*>(p.lambda) + block_c, p.width - block_c); }
+    GK_DEVICE void take_decays(const f32* decays) { load_floats<PAIR>(decays + lane_id() * PAIR, decay); }
 
     // Warp 0 takes the last tokens.
     static GK_DEVICE i32 first_step() { return (TILE_WARPS - 1 - warp_id()) * STEPS; }
@@ -67,24 +69,29 @@ struct BackwardTile {
         const i32 count = span.last - span.first, channels = p.width - block_c;
         const i64 first = span.first;
         const T* const gates = static_cast<const T*>(p.gates) + first * p.gates_stride + block_c;
-        stage_rows(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
-        stage_rows(stage + PLANE, gates, p.gates_stride, count, channels);
-        stage_rows(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
-        stage_rows(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
-        stage_rows(stage + 4 * PLANE, static_cast<const T*>(p.dout) + first * p.dout_stride + block_c, p.dout_stride, count, channels);
+        stage_rows<TOKENS>(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
+        stage_rows<TOKENS>(stage + PLANE, gates, p.gates_stride, count, channels);
+        stage_rows<TOKENS>(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
+        stage_rows<TOKENS>(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
+        stage_rows<TOKENS>(stage + 4 * PLANE, static_cast<const T*>(p.dout) + first * p.dout_stride + block_c, p.dout_stride, count, channels);
         const i32 skipped = span.first == row_first ? 1 : 0;      // nothing comes before a row
-        stage_rows(stage + HIDDEN + skipped * TILE_CHANNELS, static_cast<const T*>(p.hidden) + (first - 1 + skipped) * p.hidden_stride + block_c,
+        stage_rows<TOKENS + 1>(stage + HIDDEN + skipped * TILE_CHANNELS, static_cast<const T*>(p.hidden) + (first - 1 + skipped) * p.hidden_stride + block_c,
                    p.hidden_stride, count + 1 - skipped, channels);
     }
 
-    // The warp's tokens without G, and as one map of the carry; writes dy.
+    // The warp's tokens without G, and as one map of the carry; writes dy. Padding, and what lies past the span, passes the carry on.
     GK_DEVICE void scan(const T* stage, const Span& span, i32 row_first, const i32* positions, const TileMaps& maps) {
+        const i32 first = first_step(), count = active ? span.last - span.first - first : 0;
+        const T* const tokens = stage + first * TILE_CHANNELS + lane_id() * PAIR;
+        T* const dy = static_cast<T*>(p.dy) + static_cast<i64>(span.first + first) * p.dy_stride + c;
+        i32 position[STEPS];
+        warp_positions(positions + first, position);
         f32 all_a[PAIR] = {1.0f, 1.0f}, all_v[PAIR] = {};
         #pragma unroll
         for (i32 n = STEPS - 1; n >= 0; --n) {
-            const i32 t = first_step() + n, position = positions[t];
-            if (position < 0 || !active) continue;
-            const T* const at = stage + t * TILE_CHANNELS + lane_id() * PAIR;
+            if (n >= count) continue;
+            const bool starts = position[n] == 0, counts = position[n] >= 0;
+            const T* const at = tokens + n * TILE_CHANNELS;
             f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR], branch[PAIR], dout[PAIR], h[PAIR], to_branch[PAIR], before[PAIR] = {};
             load_floats<PAIR>(at, z);
             load_floats<PAIR>(at + PLANE, input_gate);
@@ -92,66 +99,56 @@ struct BackwardTile {
             load_floats<PAIR>(at + 3 * PLANE, branch);
             load_floats<PAIR>(at + 4 * PLANE, dout);
             load_floats<PAIR>(at + HIDDEN + TILE_CHANNELS, h);
-            if (position > 0 && span.first + t > row_first) load_floats<PAIR>(at + HIDDEN, before);
+            if (position[n] > 0 && span.first + first + n > row_first) load_floats<PAIR>(at + HIDDEN, before);
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) {
-                const ValueAndSlope gelu = gelu_tanh_with_slope(branch[i] + bias[i]);
-                const ValueAndSlope gate = sigmoid_with_slope(input_gate[i]);
-                to_branch[i] = dout[i] * h[i] * gelu.slope;
+                const ValueAndSlope gelu = approx_gelu_tanh_with_slope(branch[i] + bias[i]);
+                const ValueAndSlope gate = approx_sigmoid_with_slope(input_gate[i]), r = approx_sigmoid_with_slope(recurrence_gate[i]);
+                const LruDecay step = approx_lru_decay(LOG2_E * decay[i] * r.value);
+                const f32 inverse_m = fminf(approx_reciprocal(step.m), MOST_INVERSE_M), m = starts ? 1.0f : step.m;
+                to_branch[i] = counts ? dout[i] * h[i] * gelu.slope : 0.0f;
                 dh[n][i] = dout[i] * gelu.value;
-                a[n][i] = to_log[n][i] = to_recurrence[n][i] = to_lambda[n][i] = 0.0f;
-                to_z[n][i] = gate.value;
-                to_input[n][i] = z[i] * gate.slope;
-                if (position > 0) {
-                    const ValueAndSlope r = sigmoid_with_slope(recurrence_gate[i]);
-                    const f32 log_a = decay[i] * r.value, m = sqrtf(-expm1f(2.0f * log_a));
-                    a[n][i] = expf(log_a);
-                    to_log[n][i] = before[i] - a[n][i] * gate.value * z[i] * fminf(1.0f / m, MOST_INVERSE_M);
-                    to_z[n][i] *= m;
-                    to_input[n][i] *= m;
-                    to_recurrence[n][i] = decay[i] * r.slope;
-                    to_lambda[n][i] = -8.0f * r.value;
-                }
-                all_v[i] = position > 0 ? a[n][i] * (all_v[i] + dh[n][i]) : 0.0f;
-                all_a[i] = scan_decay(all_a[i], a[n][i]);
+                a[n][i] = starts ? 0.0f : step.a;
+                to_log[n][i] = starts ? 0.0f : before[i] - step.a * gate.value * z[i] * inverse_m;
+                to_z[n][i] = gate.value * m;
+                to_input[n][i] = z[i] * gate.slope * m;
+                to_recurrence[n][i] = decay[i] * r.slope;
+                to_lambda[n][i] = -8.0f * r.value;
+                if (!counts) continue;
+                all_v[i] = starts ? 0.0f : a[n][i] * (all_v[i] + dh[n][i]);
+                all_a[i] = starts ? 0.0f : all_a[i] * a[n][i];
             }
-            store_floats<PAIR>(static_cast<T*>(p.dy) + (span.first + t) * p.dy_stride + c, to_branch);
+            store_floats<PAIR>(dy + n * p.dy_stride, to_branch);
         }
         maps.leave(warp_id(), all_a, all_v);
     }
 
     // Walks the warp's tokens backwards from the carry behind them and writes the rest.
     GK_DEVICE void walk(const Span& span, const i32* positions, f32 (&carry)[PAIR]) {
-        if (!active) return;
+        const i32 first = first_step(), count = active ? span.last - span.first - first : 0;
+        const i64 token = span.first + first;
+        T* const dz = static_cast<T*>(p.dz) + token * p.dz_stride + c;
+        T* const dgates = static_cast<T*>(p.dgates) + token * p.dgates_stride + c;
+        i32 position[STEPS];
+        warp_positions(positions + first, position);
         #pragma unroll
         for (i32 n = STEPS - 1; n >= 0; --n) {
-            const i32 t = first_step() + n;
-            if (span.first + t >= span.last) continue;
-            const i64 token = span.first + t;
-            T* const dz = static_cast<T*>(p.dz) + token * p.dz_stride + c;
-            T* const dinput = static_cast<T*>(p.dgates) + token * p.dgates_stride + c;
-            T* const drecurrence = dinput + p.width;
-            if (positions[t] < 0) {
-                store_fill<PAIR>(dz, 0.0f);
-                store_fill<PAIR>(dinput, 0.0f);
-                store_fill<PAIR>(drecurrence, 0.0f);
-                store_fill<PAIR>(static_cast<T*>(p.dy) + token * p.dy_stride + c, 0.0f);
-                continue;
-            }
+            if (n >= count) continue;
+            const bool starts = position[n] == 0, counts = position[n] >= 0;
             f32 z_gradient[PAIR], input_gradient[PAIR], recurrence_gradient[PAIR];
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) {
-                const f32 g = carry[i] + dh[n][i];
-                carry[i] = positions[t] == 0 ? 0.0f : a[n][i] * g;
-                const f32 log_gradient = carry[i] * to_log[n][i];
-                z_gradient[i] = g * to_z[n][i];
-                input_gradient[i] = g * to_input[n][i];
-                recurrence_gradient[i] = log_gradient * to_recurrence[n][i];
-                dlambda[i] = fmaf(to_lambda[n][i], log_gradient, dlambda[i]);
+                const f32 g = carry[i] + dh[n][i], next = starts ? 0.0f : a[n][i] * g, log_gradient = starts ? 0.0f : next * to_log[n][i];
+                z_gradient[i] = counts ? g * to_z[n][i] : 0.0f;
+                input_gradient[i] = counts ? g * to_input[n][i] : 0.0f;
+                recurrence_gradient[i] = counts && !starts ? log_gradient * to_recurrence[n][i] : 0.0f;
+                if (!counts) continue;
+                carry[i] = next;
+                if (!starts) dlambda[i] = fmaf(to_lambda[n][i], log_gradient, dlambda[i]);
             }
-            store_floats<PAIR>(dz, z_gradient);
-            store_floats<PAIR>(dinput, input_gradient);
-            store_floats<PAIR>(drecurrence, recurrence_gradient);
+            store_floats<PAIR>(dz + n * p.dz_stride, z_gradient);
+            store_floats<PAIR>(dgates + n * p.dgates_stride, input_gradient);
+            store_floats<PAIR>(dgates + n * p.dgates_stride + p.width, recurrence_gradient);
         }
     }
 
@@ -181,7 +178,8 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_ring(RgLruBac
     extern __shared__ Vec<u8, 16> backward_stages[];              // two stages
     __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
     __shared__ f32 carries[2 * TILE_CHANNELS];
-    __shared__ i32 position_data[2 * Tile::TOKENS];
+    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ Vec<i32, 4> position_data[2 * Tile::TOKENS / 4];
     const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS);
     const i32 row = static_cast<i32>(blockIdx.x) / column_blocks;
     Tile tile(p, static_cast<i32>(blockIdx.x) % column_blocks);
@@ -194,31 +192,33 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_ring(RgLruBac
     const auto stage_of = [&](i32 k) { return reinterpret_cast<T*>(backward_stages) + k % 2 * Tile::STAGE; };
     const i32 tiles = ceil_div(row_last - row_first, Tile::TOKENS);
 
+    tile.make_decays(decays);
     f32 carry[PAIR] = {};
     if (tiles > 0) {
         const i32 k = tiles - 1;
         if (warp_id() == 0) store_floats<PAIR>(carries + k % 2 * TILE_CHANNELS + lane_id() * PAIR, carry);
         tile.stage(stage_of(k), span_of(k), row_first);
-        if (threadIdx.x < Tile::TOKENS) position_data[k % 2 * Tile::TOKENS + threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span_of(k));
+        if (threadIdx.x < Tile::TOKENS) position_data[0].v[k % 2 * Tile::TOKENS + threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span_of(k));
         async_commit();
     }
     for (i32 k = tiles - 1; k >= 0; --k) {
         async_wait<0>();
         __syncthreads();   // this tile's inputs are there for all, and nobody still reads what the next ones replace
+        if (k == tiles - 1) tile.take_decays(decays);
         i32 next_position = -1;
         if (k > 0) {
             tile.stage(stage_of(k - 1), span_of(k - 1), row_first);
             next_position = tile_position<Tile::TOKENS>(p.rows, span_of(k - 1));
         }
         async_commit();
-        const i32* const positions = position_data + k % 2 * Tile::TOKENS;
+        const i32* const positions = position_data[0].v + k % 2 * Tile::TOKENS;
         tile.scan(stage_of(k), span_of(k), row_first, positions, maps);
         __syncthreads();
         load_floats<PAIR>(carries + k % 2 * TILE_CHANNELS + lane_id() * PAIR, carry);
         maps.apply(warp_id(), carry);
         tile.walk(span_of(k), positions, carry);
         if (warp_id() == TILE_WARPS - 1) store_floats<PAIR>(carries + (k + 1) % 2 * TILE_CHANNELS + lane_id() * PAIR, carry);
-        if (threadIdx.x < Tile::TOKENS) position_data[(k + 1) % 2 * Tile::TOKENS + threadIdx.x] = next_position;
+        if (threadIdx.x < Tile::TOKENS) position_data[0].v[(k + 1) % 2 * Tile::TOKENS + threadIdx.x] = next_position;
     }
     __syncthreads();
     tile.leave(row, map_data);
@@ -230,7 +230,9 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_look_back(RgL
     __shared__ Vec<u8, 16> backward_stage[Tile::STAGE * sizeof(T) / 16];
     __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
     __shared__ f32 carry_data[TILE_CHANNELS];
-    __shared__ i32 positions[Tile::TOKENS];
+    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ Vec<i32, 4> position_data[Tile::TOKENS / 4];
+    i32* const positions = position_data[0].v;
     __shared__ u32 turn[1];
     if (threadIdx.x == 0) turn[0] = take_ticket(p.progress);
     __syncthreads();
@@ -249,8 +251,10 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_look_back(RgL
     tile.stage(stage, span, row_first);
     async_commit();
     if (threadIdx.x < Tile::TOKENS) positions[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span);
+    tile.make_decays(decays);
     async_wait<0>();
     __syncthreads();
+    tile.take_decays(decays);
     tile.scan(stage, span, row_first, positions, maps);
     __syncthreads();
     f32 carry[PAIR] = {};

@@ -13,12 +13,15 @@
 //              blocks), 32 KB of static; columns fastest, block (256).
 // Aliasing     out may be exactly z or y. A slot appears once in a call. hidden shares nothing. Inputs of padding may be read, and count for nothing.
 // Determinism  the same bits for the same call.
-// Error        as the chunked kernels of rg_lru.cu.
+// Error        approximate functions (include/approx.cuh). With H_t as in rg_lru.cu and the gate logits g_i and g_r:
+//              E_t ≤ a_t·E_{t-1} + 2^-24·(((16 + 2·|g_r|)·|L_t| + 4)·a_t·H_{t-1} + (24 + 2·|g_i| + |g_r|)·|v_t| + 4·H_t) for h, and 2^-63 in m
+//              where L is below the normal numbers; out as in rg_lru.cu.
 // Traffic      5·tokens·width·sizeof(T) (6 with hidden), the state once in and once out, pos once per block; look-back: 8·width bytes a tile
 //              written, and read by up to 7 others from the cache.
-// Prediction   H100, bf16, 8,192 × 2,560, one row: 210 MB, 70 us at 3.0 TB/s; about 100 instructions an element, 75 us at full issue: 90 us.
-//              5,160 blocks, 2 to 3 on each of 132 SMs, 13 waves; 16 hops of closed groups of about 1.5 us run beside them.
-//              Ring, 8 rows of 8,192: 1.7 GB, 560 us of memory, 600 of issue; 320 blocks in one wave of 396 places: 750 us.
+// Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 210 MB, 70 us at 3.0 TB/s; 108 instructions an element as sm_90 compiles it, 80 us
+//              at full issue; 8 special functions, 45 us. 5,160 blocks, 3 on each of 132 SMs, 13 waves; 16 hops of closed groups of about 1.5 us run
+//              beside them: 95 us.
+//              Ring, 8 rows of 8,192: 1.7 GB, 560 us of memory; 95 instructions, 560 us of issue; 320 blocks in one wave of 396 places: 700 us.
 #include "include/rg_lru_params.cuh"
 #include "include/scan_tile.cuh"
 
@@ -34,7 +37,7 @@ struct LruTile {
     i32 block_c;      // the block's first channel
     i32 c;            // the lane's
     bool active;
-    f32 decay[PAIR];
+    f32 log2_decay[PAIR];
     f32 bias[PAIR];
     f32 a[STEPS][PAIR];
     f32 v[STEPS][PAIR];
@@ -42,12 +45,16 @@ struct LruTile {
     GK_DEVICE LruTile(const RgLruParams& params, i32 column_block)
         : p(params), block_c(column_block * TILE_CHANNELS), c(block_c + lane_id() * PAIR), active(c < params.width) {
         #pragma unroll
-        for (i32 i = 0; i < PAIR; ++i) decay[i] = bias[i] = 0.0f;
-        if (!active) return;
-        load_floats<PAIR>(static_cast<const T*>(p.lambda) + c, decay);
+        for (i32 i = 0; i < PAIR; ++i) bias[i] = 0.0f;
+        if (active && p.y_bias != nullptr) load_floats<PAIR>(static_cast<const T*>(p.y_bias) + c, bias);
+    }
+
+    // Each block's decays go through shared memory: two of its eight warps make them, all take theirs behind a barrier.
+    GK_DEVICE void make_decays(f32* decays) const { leave_decays(decays, static_cast<const T*>(p.lambda) + block_c, p.width - block_c); }
+    GK_DEVICE void take_decays(const f32* decays) {
+        load_floats<PAIR>(decays + lane_id() * PAIR, log2_decay);
         #pragma unroll
-        for (i32 i = 0; i < PAIR; ++i) decay[i] = lru_decay(decay[i]);
-        if (p.y_bias != nullptr) load_floats<PAIR>(static_cast<const T*>(p.y_bias) + c, bias);
+        for (i32 i = 0; i < PAIR; ++i) log2_decay[i] *= LOG2_E;
     }
 
     // Starts copying the inputs of a span of at most TOKENS tokens.
@@ -55,37 +62,37 @@ struct LruTile {
         const i32 count = span.last - span.first, channels = p.width - block_c;
         const i64 first = span.first;
         const T* const gates = static_cast<const T*>(p.gates) + first * p.gates_stride + block_c;
-        stage_rows(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
-        stage_rows(stage + PLANE, gates, p.gates_stride, count, channels);
-        stage_rows(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
-        stage_rows(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
+        stage_rows<TOKENS>(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
+        stage_rows<TOKENS>(stage + PLANE, gates, p.gates_stride, count, channels);
+        stage_rows<TOKENS>(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
+        stage_rows<TOKENS>(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
     }
 
-    // The warp's tokens as steps, and as one map.
-    GK_DEVICE void scan(const T* stage, const i32* positions, const TileMaps& maps) {
+    // The warp's tokens as steps, and as one map. Padding, and what lies past the span, is a step that changes nothing.
+    GK_DEVICE void scan(const T* stage, const Span& span, const i32* positions, const TileMaps& maps) {
+        const i32 first = warp_id() * STEPS, count = active ? span.last - span.first - first : 0;
+        const T* const tokens = stage + first * TILE_CHANNELS + lane_id() * PAIR;
+        i32 position[STEPS];
+        warp_positions(positions + first, position);
         f32 all_a[PAIR] = {1.0f, 1.0f}, all_v[PAIR] = {};
         #pragma unroll
         for (i32 n = 0; n < STEPS; ++n) {
-            const i32 t = warp_id() * STEPS + n, position = positions[t];
+            const bool starts = position[n] == 0, counts = position[n] >= 0;
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) { a[n][i] = 1.0f; v[n][i] = 0.0f; }
-            if (position >= 0 && active) {
-                const T* const at = stage + t * TILE_CHANNELS + lane_id() * PAIR;
-                f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR];
-                load_floats<PAIR>(at, z);
-                load_floats<PAIR>(at + PLANE, input_gate);
-                load_floats<PAIR>(at + 2 * PLANE, recurrence_gate);
-                #pragma unroll
-                for (i32 i = 0; i < PAIR; ++i) {
-                    const LruTerms step = lru_terms(z[i], input_gate[i], recurrence_gate[i], decay[i], position == 0);
-                    a[n][i] = step.a;
-                    v[n][i] = step.v;
-                }
-            }
+            if (n >= count) continue;
+            const T* const at = tokens + n * TILE_CHANNELS;
+            f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR];
+            load_floats<PAIR>(at, z);
+            load_floats<PAIR>(at + PLANE, input_gate);
+            load_floats<PAIR>(at + 2 * PLANE, recurrence_gate);
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) {
-                all_v[i] = scan_advance(all_v[i], a[n][i], v[n][i]);
-                all_a[i] = scan_decay(all_a[i], a[n][i]);
+                const LruTerms step = approx_lru_terms(z[i], input_gate[i], recurrence_gate[i], log2_decay[i], starts);
+                a[n][i] = counts ? step.a : 1.0f;
+                v[n][i] = counts ? step.v : 0.0f;
+                all_v[i] = lru_advance(all_v[i], {a[n][i], v[n][i]}, starts);
+                all_a[i] = starts ? 0.0f : all_a[i] * a[n][i];
             }
         }
         maps.leave(warp_id(), all_a, all_v);
@@ -93,28 +100,29 @@ struct LruTile {
 
     // Walks the warp's tokens from h and writes.
     GK_DEVICE void walk(const T* stage, const Span& span, const i32* positions, f32 (&h)[PAIR]) const {
-        if (!active) return;
+        const i32 first = warp_id() * STEPS, count = active ? span.last - span.first - first : 0;
+        const T* const tokens = stage + 3 * PLANE + first * TILE_CHANNELS + lane_id() * PAIR;
+        const i64 token = span.first + first;
+        T* out = static_cast<T*>(p.out) + token * p.out_stride + c;
+        T* hidden = static_cast<T*>(p.hidden) + token * p.hidden_stride + c;
+        i32 position[STEPS];
+        warp_positions(positions + first, position);
         #pragma unroll
         for (i32 n = 0; n < STEPS; ++n) {
-            const i32 t = warp_id() * STEPS + n;
-            if (span.first + t >= span.last) break;
-            const i64 token = span.first + t;
-            T* const out = static_cast<T*>(p.out) + token * p.out_stride + c;
-            T* const hidden = p.hidden == nullptr ? nullptr : static_cast<T*>(p.hidden) + token * p.hidden_stride + c;
-            if (positions[t] < 0) {
-                store_fill<PAIR>(out, 0.0f);
-                if (hidden != nullptr) store_fill<PAIR>(hidden, 0.0f);
-                continue;
-            }
-            f32 result[PAIR];
-            load_floats<PAIR>(stage + 3 * PLANE + t * TILE_CHANNELS + lane_id() * PAIR, result);
+            if (n >= count) break;
+            const bool starts = position[n] == 0, counts = position[n] >= 0;
+            f32 result[PAIR], kept[PAIR];
+            load_floats<PAIR>(tokens + n * TILE_CHANNELS, result);
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) {
-                h[i] = scan_advance(h[i], a[n][i], v[n][i]);
-                result[i] = h[i] * gelu_tanh(result[i] + bias[i]);
+                h[i] = lru_advance(h[i], {a[n][i], v[n][i]}, starts);
+                result[i] = counts ? h[i] * approx_gelu_tanh(result[i] + bias[i]) : 0.0f;
+                kept[i] = counts ? h[i] : 0.0f;
             }
             store_floats<PAIR>(out, result);
-            if (hidden != nullptr) store_floats<PAIR>(hidden, h);
+            if (p.hidden != nullptr) store_floats<PAIR>(hidden, kept);
+            out += p.out_stride;
+            hidden += p.hidden_stride;
         }
     }
 
@@ -140,7 +148,8 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_ring(RgLruParams p) {
     extern __shared__ Vec<u8, 16> lru_stages[];                   // two stages
     __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
     __shared__ f32 carries[2 * TILE_CHANNELS];
-    __shared__ i32 position_data[2 * Tile::TOKENS];
+    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ Vec<i32, 4> position_data[2 * Tile::TOKENS / 4];
     const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS);
     const i32 row = static_cast<i32>(blockIdx.x) / column_blocks;
     Tile tile(p, static_cast<i32>(blockIdx.x) % column_blocks);
@@ -158,25 +167,27 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_ring(RgLruParams p) {
     tile.carried(row, h);
     if (warp_id() == 0) store_floats<PAIR>(carries + lane_id() * PAIR, h);
     tile.stage(stage_of(0), span_of(0));
-    if (threadIdx.x < Tile::TOKENS) position_data[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span_of(0));
+    if (threadIdx.x < Tile::TOKENS) position_data[0].v[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span_of(0));
     async_commit();
+    tile.make_decays(decays);
     for (i32 k = 0; k < tiles; ++k) {
         async_wait<0>();
         __syncthreads();   // this tile's inputs are there for all, and nobody still reads what the next ones replace
+        if (k == 0) tile.take_decays(decays);
         i32 next_position = -1;
         if (k + 1 < tiles) {
             tile.stage(stage_of(k + 1), span_of(k + 1));
             next_position = tile_position<Tile::TOKENS>(p.rows, span_of(k + 1));
         }
         async_commit();
-        const i32* const positions = position_data + k % 2 * Tile::TOKENS;
-        tile.scan(stage_of(k), positions, maps);
+        const i32* const positions = position_data[0].v + k % 2 * Tile::TOKENS;
+        tile.scan(stage_of(k), span_of(k), positions, maps);
         __syncthreads();
         load_floats<PAIR>(carries + k % 2 * TILE_CHANNELS + lane_id() * PAIR, h);
         maps.apply(warp_id(), h);
         tile.walk(stage_of(k), span_of(k), positions, h);
         if (warp_id() == TILE_WARPS - 1) store_floats<PAIR>(carries + (k + 1) % 2 * TILE_CHANNELS + lane_id() * PAIR, h);
-        if (threadIdx.x < Tile::TOKENS) position_data[(k + 1) % 2 * Tile::TOKENS + threadIdx.x] = next_position;
+        if (threadIdx.x < Tile::TOKENS) position_data[0].v[(k + 1) % 2 * Tile::TOKENS + threadIdx.x] = next_position;
     }
     tile.keep(row, h);
 }
@@ -187,7 +198,9 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_look_back(RgLruParams 
     __shared__ Vec<u8, 16> lru_stage[Tile::STAGE * sizeof(T) / 16];
     __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
     __shared__ f32 carry[TILE_CHANNELS];
-    __shared__ i32 positions[Tile::TOKENS];
+    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ Vec<i32, 4> position_data[Tile::TOKENS / 4];
+    i32* const positions = position_data[0].v;
     __shared__ u32 turn[1];
     if (threadIdx.x == 0) turn[0] = take_ticket(p.progress);
     __syncthreads();
@@ -201,9 +214,11 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_look_back(RgLruParams 
     tile.stage(stage, span);
     async_commit();
     if (threadIdx.x < Tile::TOKENS) positions[threadIdx.x] = tile_position<Tile::TOKENS>(p.rows, span);
+    tile.make_decays(decays);
     async_wait<0>();
     __syncthreads();
-    tile.scan(stage, positions, maps);
+    tile.take_decays(decays);
+    tile.scan(stage, span, positions, maps);
     __syncthreads();
     f32 h[PAIR];
     if (warp_id() == 0) {

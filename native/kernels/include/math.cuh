@@ -9,29 +9,26 @@ GK_DEVICE f32 sigmoid(f32 x) { return 1.0f / (1.0f + expf(-x)); }
 
 // tanh-form GELU, 0.5·x·(1 + tanh u) with u = sqrt(2/pi)·(x + 0.044715·x^3), written as x·sigmoid(2u):
 // the same function, without the cancellation of 1 + tanh u in the negative tail.
-GK_DEVICE f32 gelu_tanh(f32 x) {
-    const f32 u2 = 1.5957691216057308f * fmaf(0.044715f * x, x * x, x);   // 2·sqrt(2/pi)·(…)
-    return x * sigmoid(u2);
-}
+GK_DEVICE f32 gelu_argument(f32 x) { return 1.5957691216057308f * fmaf(0.044715f * x, x * x, x); }   // 2u
+GK_DEVICE f32 gelu_tanh(f32 x) { return x * sigmoid(gelu_argument(x)); }
 
 struct ValueAndSlope { f32 value; f32 slope; };
 
 // sigmoid s and its derivative s·(1 - s). Both s and 1 - s come from e^-|x|, which cannot overflow, and neither by cancellation.
+GK_DEVICE ValueAndSlope sigmoid_of_parts(f32 x, f32 larger, f32 smaller) { return {x < 0.0f ? smaller : larger, larger * smaller}; }
 GK_DEVICE ValueAndSlope sigmoid_with_slope(f32 x) {
-    const f32 e = expf(-fabsf(x));
-    const f32 larger = 1.0f / (1.0f + e), smaller = e * larger;
-    return {x < 0.0f ? smaller : larger, larger * smaller};
+    const f32 e = expf(-fabsf(x)), larger = 1.0f / (1.0f + e);
+    return sigmoid_of_parts(x, larger, e * larger);
 }
 
 // gelu_tanh and its derivative s + x·s·(1 - s)·v', s = sigmoid(v), v = 2u.
 // The slope is a sum: its error is 16 units of max(|s|, |x·s·(1 - s)·v'|), with |v| units for the exponential.
-GK_DEVICE ValueAndSlope gelu_tanh_with_slope(f32 x) {
-    const f32 v = 1.5957691216057308f * fmaf(0.044715f * x, x * x, x);
-    const ValueAndSlope s = sigmoid_with_slope(v);
+GK_DEVICE ValueAndSlope gelu_of_sigmoid(f32 x, const ValueAndSlope& s) {
     const f32 tail = x * s.slope;                   // 0 from |x| = 16 on
     const f32 near = fminf(fabsf(x), 64.0f);        // its square must not become the infinity in 0·infinity
     return {x * s.value, fmaf(tail, 1.5957691216057308f * fmaf(0.134145f * near, near, 1.0f), s.value)};
 }
+GK_DEVICE ValueAndSlope gelu_tanh_with_slope(f32 x) { return gelu_of_sigmoid(x, sigmoid_with_slope(gelu_argument(x))); }
 
 // ln(1 + e^x) without overflow.
 GK_DEVICE f32 softplus(f32 x) { return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))); }

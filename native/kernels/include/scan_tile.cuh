@@ -26,13 +26,38 @@ constexpr i32 LOOK_BACK = 8;        // tiles of a group
 GK_DEVICE f32 scan_advance(f32 h, f32 a, f32 v) { return lru_advance(h, {a, v}, a == 0.0f); }
 GK_DEVICE f32 scan_decay(f32 a, f32 next) { return next == 0.0f ? 0.0f : a * next; }
 
-// Starts copying rows of a matrix, from `source` on, to a staged tensor T [.., TILE_CHANNELS]. Channels past `channels` are left alone.
-template <typename T>
+// Starts copying at most ROWS rows of a matrix, from `source` on, to a staged tensor T [.., TILE_CHANNELS]. Channels past `channels` are left alone.
+template <i32 ROWS, typename T>
 GK_DEVICE void stage_rows(T* staged, const T* source, i64 stride, i32 rows, i32 channels) {
-    constexpr i32 PIECES = TILE_CHANNELS / VEC16<T>;
-    for (i32 i = threadIdx.x; i < rows * PIECES; i += TILE_THREADS) {
-        const i32 row = i / PIECES, c = i % PIECES * VEC16<T>;
-        if (c < channels) async_copy_16(staged + row * TILE_CHANNELS + c, source + row * stride + c);
+    constexpr i32 PIECES = TILE_CHANNELS / VEC16<T>, STEP = TILE_THREADS / PIECES;
+    const i32 first = static_cast<i32>(threadIdx.x) / PIECES, c = static_cast<i32>(threadIdx.x) % PIECES * VEC16<T>;
+    if (c >= channels) return;
+    const T* from = source + first * stride + c;
+    T* to = staged + first * TILE_CHANNELS + c;
+    #pragma unroll
+    for (i32 row = 0; row < ROWS; row += STEP) {
+        if (first + row < rows) async_copy_16(to, from);
+        from += STEP * stride;
+        to += STEP * TILE_CHANNELS;
+    }
+}
+
+// lru_decay of the block's channels, to shared f32 [TILE_CHANNELS]; 0 past the width.
+template <typename T>
+GK_DEVICE void leave_decays(f32* decays, const T* lambda, i32 channels) {
+    const i32 i = static_cast<i32>(threadIdx.x);
+    if (i < TILE_CHANNELS) decays[i] = i < channels ? lru_decay(to_float(lambda[i])) : 0.0f;
+}
+
+// The positions of a warp's tokens, from shared memory.
+template <i32 STEPS>
+GK_DEVICE void warp_positions(const i32* positions, i32 (&position)[STEPS]) {
+    constexpr i32 M = STEPS < 4 ? STEPS : 4;
+    #pragma unroll
+    for (i32 n = 0; n < STEPS; n += M) {
+        const Vec<i32, M> some = load_vec<M>(positions + n);
+        #pragma unroll
+        for (i32 i = 0; i < M; ++i) position[n + i] = some.v[i];
     }
 }
 

@@ -26,8 +26,10 @@ internal sealed record RgLruGradient(double[] Dz, double[] Dgates, double[] Dy, 
     /// <param name="branch">[tokens, width], bias included.</param>
     /// <param name="hidden">[tokens, width], h as it was kept.</param>
     /// <param name="dout">[tokens, width].</param>
-    /// <param name="chunked">Whether the bounds are those of the chunked kernels.</param>
-    public static RgLruGradient Of(IEnumerable<int[]> rows, double[] lambda, double[] z, double[] gates, double[] branch, double[] hidden, double[] dout, bool chunked = false)
+    /// <param name="chunked">Whether the bounds are those of kernels that cut time.</param>
+    /// <param name="approximate">Whether the bounds are those of kernels with approximate functions.</param>
+    public static RgLruGradient Of(IEnumerable<int[]> rows, double[] lambda, double[] z, double[] gates, double[] branch, double[] hidden, double[] dout, bool chunked = false,
+        bool approximate = false)
     {
         var width = lambda.Length;
         RgLruGradient Zeros() => new(new double[z.Length], new double[2 * z.Length], new double[z.Length], new double[width]);
@@ -73,7 +75,8 @@ internal sealed record RgLruGradient(double[] Dz, double[] Dgates, double[] Dy, 
                 var log = -decay * r;
                 if (positions[t] == 0)
                     (a, m, log) = (0, 1, 0);
-                var relative = error + (Unit * (64 + (24 * log)) * gSize);
+                var (gateUnits, recurrenceUnits) = (approximate ? 2 * Math.Abs(gates[input]) : 0, approximate ? 2 * Math.Abs(gates[recurrence]) : 0);
+                var relative = error + (Unit * (64 + gateUnits + (2 * recurrenceUnits) + (((approximate ? 32 : 24) + (2 * recurrenceUnits)) * log)) * gSize);
                 result.Dz[at] = g * m * i;
                 bounds.Dz[at] = (((relative * m) + (gSize * leastRoot)) * i) + Floor;
                 result.Dgates[input] = g * m * x * inputSlope;
@@ -97,7 +100,7 @@ internal sealed record RgLruGradient(double[] Dz, double[] Dgates, double[] Dy, 
                     bounds.Dgates[recurrence] = Floor;
                 }
 
-                (carry, carrySize, carryError) = (a * g, a * gSize, a * (error + (Unit * ((8 * log) + 4) * gSize)));
+                (carry, carrySize, carryError) = (a * g, a * gSize, a * (error + (Unit * (((approximate ? 16 + recurrenceUnits : 8) * log) + 4) * gSize)));
             }
 
             return sizes;

@@ -5,8 +5,9 @@ namespace Griffin.Kernels.Tests.References;
 /// </summary>
 /// <param name="width">Channels.</param>
 /// <param name="lambda">[width].</param>
-/// <param name="chunked">Whether the bound is that of the chunked kernels.</param>
-internal sealed class RgLruReference(int width, double[] lambda, bool chunked = false)
+/// <param name="chunked">Whether the bound is that of kernels that cut time.</param>
+/// <param name="approximate">Whether the bound is that of kernels with approximate functions.</param>
+internal sealed class RgLruReference(int width, double[] lambda, bool chunked = false, bool approximate = false)
 {
     private const double Unit = 1.0 / (1 << 24);
 
@@ -39,7 +40,10 @@ internal sealed class RgLruReference(int width, double[] lambda, bool chunked = 
             var r = ReferenceMath.Sigmoid(recurrenceGate[c]);
             var (a, m) = ReferenceMath.Decay(r, lambda[c]);
             var log = ReferenceMath.GatePower * r * ReferenceMath.Softplus(lambda[c]);
-            channels[c] = position == 0 ? new Channel().Next(0, 0, gated, 1) : channels[c].Next(a, log, m * gated, chunked ? 4 : 1);
+            var (g, i) = (approximate ? 2 * Math.Abs(recurrenceGate[c]) : 0, approximate ? 2 * Math.Abs(inputGate[c]) : 0);
+            var decayUnits = ((approximate ? 16 + g : 8) * log) + 4;
+            var inputUnits = 24 + i + (g / 2);
+            channels[c] = position == 0 ? new Channel().Next(0, 0, gated, inputUnits, 1) : channels[c].Next(a, decayUnits, m * gated, inputUnits, chunked ? 4 : 1);
             var gelu = ReferenceMath.GeluTanh(branch[c]);
             output[c] = channels[c].H * gelu;
             bound[c] = (channels[c].Error * Math.Abs(gelu)) + (GeluError(branch[c]) * Math.Abs(output[c])) + 1e-37;
@@ -57,10 +61,10 @@ internal sealed class RgLruReference(int width, double[] lambda, bool chunked = 
     /// <summary>h, the same scan over magnitudes, and the bound of the error.</summary>
     private readonly record struct Channel(double H, double Magnitude, double Error)
     {
-        public Channel Next(double a, double log, double v, double roundings)
+        public Channel Next(double a, double decayUnits, double v, double inputUnits, double roundings)
         {
             var magnitude = (a * Magnitude) + Math.Abs(v);
-            var error = (a * Error) + (Unit * ((((8 * log) + 4) * a * Magnitude) + (24 * Math.Abs(v)) + (roundings * magnitude)));
+            var error = (a * Error) + (Unit * ((decayUnits * a * Magnitude) + (inputUnits * Math.Abs(v)) + (roundings * magnitude)));
             return new Channel((a * H) + v, magnitude, error);
         }
     }

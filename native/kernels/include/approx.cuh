@@ -1,0 +1,50 @@
+// Approximate functions: one instruction of the special-function unit each, and what is made of them. For kernels that would otherwise spend their
+// time on the last digit of every exponential. Results below the normal numbers become 0.
+//
+// Relative error, in units of f32 rounding (2^-24), as the PTX manual has it: approx_exp2 4, approx_reciprocal 2, approx_sqrt 2. The emulator's twins are
+// off by that much everywhere, up or down as the bits fall, so that a bound which holds there counts on no luck.
+// approx_sigmoid: 8 + 2·|x| units, approx_gelu_tanh: of the sigmoid's argument 8·|u| more, as in math.cuh.
+//
+// Unproved: the PTX forms compile, but have not run on a GPU so far; tests ran their twins.
+#pragma once
+#include "include/math.cuh"
+
+#if defined(GRIFFIN_EMULATOR)
+GK_DEVICE f32 approx_of(f32 exact, f32 units) {
+    const f32 error = units / 16777216.0f;
+    const f32 off = exact * ((__float_as_uint(exact) * 0x9E3779B1u) >> 31 ? 1.0f + error : 1.0f - error);
+    return fabsf(off) < 1.17549435e-38f ? 0.0f : off;
+}
+GK_DEVICE f32 approx_exp2(f32 x) { return approx_of(exp2f(x), 4.0f); }
+GK_DEVICE f32 approx_reciprocal(f32 x) { return approx_of(1.0f / x, 2.0f); }
+GK_DEVICE f32 approx_sqrt(f32 x) { return approx_of(sqrtf(x < 1.17549435e-38f ? 0.0f * x : x), 2.0f); }
+#else
+GK_DEVICE f32 approx_exp2(f32 x) {
+    f32 y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+GK_DEVICE f32 approx_reciprocal(f32 x) {
+    f32 y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+GK_DEVICE f32 approx_sqrt(f32 x) {
+    f32 y;
+    asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+#endif
+
+constexpr f32 LOG2_E = 1.4426950408889634f;
+
+GK_DEVICE f32 approx_sigmoid(f32 x) { return approx_reciprocal(1.0f + approx_exp2(-LOG2_E * x)); }
+
+GK_DEVICE f32 approx_gelu_tanh(f32 x) { return x * approx_sigmoid(gelu_argument(x)); }
+
+GK_DEVICE ValueAndSlope approx_sigmoid_with_slope(f32 x) {
+    const f32 e = approx_exp2(-LOG2_E * fabsf(x)), larger = approx_reciprocal(1.0f + e);
+    return sigmoid_of_parts(x, larger, e * larger);
+}
+
+GK_DEVICE ValueAndSlope approx_gelu_tanh_with_slope(f32 x) { return gelu_of_sigmoid(x, approx_sigmoid_with_slope(gelu_argument(x))); }
