@@ -12,11 +12,12 @@ internal sealed class MlpBlock(ModelKernels kernels)
     /// <param name="output">Receives the block's product, [tokens, d].</param>
     public void Run(GpuStream stream, LayerWeights weights, in MlpBuffers buffers, TensorView input, TensorView output)
     {
-        RunHidden(stream, weights, buffers, input);
+        if (kernels.GatedMatMul is { } fused && fused.PaysFor((int)input.Rows)) fused.Run(stream, input, weights.GateUp, weights.GateUpBias, buffers.Hidden);
+        else RunHidden(stream, weights, buffers, input);
         kernels.Down.Run(stream, buffers.Hidden, weights.Down, output);
     }
 
-    /// <summary>Queues everything but the last product.</summary>
+    /// <summary>Queues everything but the last product, and keeps gate|up, which training needs on the way back.</summary>
     public void RunHidden(GpuStream stream, LayerWeights weights, in MlpBuffers buffers, TensorView input)
     {
         kernels.GateUp.Run(stream, input, weights.GateUp, buffers.GateUp);

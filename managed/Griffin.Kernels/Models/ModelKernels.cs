@@ -23,6 +23,7 @@ internal sealed class ModelKernels : IDisposable
         Embedding = Add(new Embedding(device, type, config.Width));
         Norm = Add(new RmsNorm(device, type, config.Width));
         GeluMultiply = Add(new GeluMultiply(device, type, config.MlpWidth));
+        if (!options.BatchInvariant) GatedMatMul = Add(new GatedMatMul(device, type, config.MlpWidth, config.Width));
         SoftCap = Add(new SoftCap(device, config.Vocabulary));
         Sampler = Add(new Sampler(device, config.Vocabulary));
         Advance = Add(new AdvanceRows(device, step: false));
@@ -44,6 +45,9 @@ internal sealed class ModelKernels : IDisposable
     public RmsNorm Norm { get; }
 
     public GeluMultiply GeluMultiply { get; }
+
+    /// <summary>The gated MLP's first half in one kernel; null under batch invariance, whose kernel may not follow from the number of rows.</summary>
+    public GatedMatMul? GatedMatMul { get; }
 
     public SoftCap SoftCap { get; }
 

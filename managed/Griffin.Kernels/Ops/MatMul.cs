@@ -11,8 +11,6 @@ namespace Griffin.Kernels.Ops;
 /// </summary>
 public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
-    private const int SharedStride = 40;     // elements of a row of a tile of matmul_mma
-    private const int Stages = 3;
     private const int MaxGridColumns = 65_535;
     private const string CuBlas = "cublas";   // the candidate that is no variant of ours
     private const int ManyRows = 1024;        // stands for the last class where it is measured
@@ -201,18 +199,15 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
             Preferred = q => q.Shape.Rows <= batch && !q.Shape.BatchInvariant,
         };
 
-    private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred) =>
-        new(name, q => new($"matmul_mma<{rows}, {columns}, {warpRows}, {warpColumns}, {q.Shape.Output.CudaName()}>", 32 * (rows / warpRows) * (columns / warpColumns))
-        {
-            Vector = q.Vector,
-            TileRows = rows,
-            TileColumns = columns,
-            SharedBytes = Stages * (rows + columns) * SharedStride * sizeof(ushort),
-        })
+    private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred)
+    {
+        MatMulTiles tiles = new(rows, columns, warpRows, warpColumns);
+        return new(name, q => tiles.Plan($"matmul_mma<{tiles.Name}, {q.Shape.Output.CudaName()}>", q.Vector))
         {
             Fits = q => q.Type == ElementType.BFloat16 && q.Shape.Inner % q.Vector == 0 && Tiling.Count(q.Shape.Columns, columns) <= MaxGridColumns,
             Preferred = preferred,
         };
+    }
 
     /// <param name="Columns">N.</param>
     /// <param name="Inner">K.</param>

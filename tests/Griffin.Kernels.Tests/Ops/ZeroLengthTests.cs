@@ -61,6 +61,7 @@ internal sealed class ZeroLengthTests
         },
         [typeof(Embedding)] = c => new Embedding(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width)),
         [typeof(EmbeddingBackward)] = c => new EmbeddingBackward(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Integers(0), c.Matrix(Width), 1, c.Weight(2, Width)),
+        [typeof(GatedMatMul)] = c => new GatedMatMul(c.Device, Type, Width, Width).Run(c.Stream, c.Matrix(Width), c.Weight(2 * Width, Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
         [typeof(GeluMultiply)] = c => new GeluMultiply(c.Device, Type, Width).Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
         [typeof(GeluMultiplyBackward)] = c => new GeluMultiplyBackward(c.Device, Type, Width)
             .Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width), c.Matrix(2 * Width)),

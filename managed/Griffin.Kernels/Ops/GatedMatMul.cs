@@ -1,0 +1,185 @@
+using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Ops;
+
+/// <summary>
+/// The first half of a gated MLP for many rows: gate|up product and gelu(g + bg) · (u + bu) in one kernel. It is <see cref="MatMul"/> followed by
+/// <see cref="GeluMultiply"/> with their roundings, without g|u in memory.
+/// </summary>
+public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
+{
+    private const string Separate = "separate";   // the candidate that is the two ops
+    private const int ManyRows = 1024;            // stands for the last class where it is measured
+    private static readonly int[] rowClasses = [64, int.MaxValue];
+
+    private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("gated_matmul.cu"),
+        Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
+        Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
+        new KernelVariant<Shape>("general", q => new($"gated_matmul_general<{q.T}>", 256) { TileRows = 64, TileColumns = 32 }));
+
+    private readonly PlannedKernel<GatedMatMulParams>[] _kernels;   // by row class; one where a variant is forced
+    private readonly bool[] _pays;
+
+    /// <summary>Chooses and requests the kernels.</summary>
+    /// <param name="device">Where it runs.</param>
+    /// <param name="type">Type of every operand.</param>
+    /// <param name="width">D: columns of the result; the weight has 2·D rows.</param>
+    /// <param name="inner">K: columns of x and w.</param>
+    /// <param name="variant">A variant to force; null to choose.</param>
+    /// <exception cref="ArgumentException">A size is wrong, or the variant does not fit.</exception>
+    public GatedMatMul(GpuDevice device, ElementType type, int width, int inner, string? variant = null) : base(device, type)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(width, int.MaxValue / 2);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(inner);
+        Width = width;
+        Inner = inner;
+        Shape[] shapes = [.. rowClasses.Select(rows => new Shape(width, inner, rows))];
+        TuningRecord?[] records = [.. shapes.Select(shape => device.Tuning.Find(KeyOf(shape, type)))];
+        _kernels = variant is not null
+            ? [Request<Shape, GatedMatMulParams>(variants, shapes[0], variant)]
+            : [.. shapes.Select((shape, i) => Request<Shape, GatedMatMulParams>(variants, shape, records[i]?.Fastest(variants.Fitting(Query(shape)).Contains)))];
+        // Unmeasured: our tiles reach what cuBLAS does on no chip since sm_90, but save two passes over g|u where the product would be ours anyway.
+        bool usually = device.Kind == GpuDeviceKind.Cuda && !device.HasBlas && type == ElementType.BFloat16;
+        _pays = [.. records.Select(record => record is null ? usually : record.Fastest(_ => true) != Separate)];
+    }
+
+    /// <summary>D: columns of the result.</summary>
+    public int Width { get; }
+
+    /// <summary>K: columns of x and w.</summary>
+    public int Inner { get; }
+
+    /// <summary>Whether a call of so many rows is faster than the product and <see cref="GeluMultiply"/>, as measured on the device or as usual.</summary>
+    public bool PaysFor(int rows) => _pays[Tiling.ClassOf(rowClasses, rows)];
+
+    /// <summary>Queues the half.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="x">[N, K].</param>
+    /// <param name="w">[2·D, K]: the gate's rows, then up's.</param>
+    /// <param name="bias">[2·D].</param>
+    /// <param name="y">[N, D]; shares nothing with the rest.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap.</exception>
+    public void Run(GpuStream stream, in TensorView x, in TensorView w, in TensorView bias, in TensorView y)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        int rows = Check.Matrix(x, Type, Inner);
+        Check.Matrix(w, Type, 2L * Width, Inner);
+        Check.Vector(bias, Type, 2L * Width);
+        Check.Matrix(y, Type, rows, Width);
+        Check.Distinct(x, y);
+        Check.Distinct(w, y);
+        if (rows == 0) return;
+        PlannedKernel<GatedMatMulParams> kernel = KernelFor(rows);
+        KernelPlan plan = kernel.Plan;
+        Check.Aligned(x, plan.Vector);
+        Check.Aligned(w, plan.Vector);
+        GatedMatMulParams parameters = new()
+        {
+            X = x.Address,
+            W = w.Address,
+            Bias = bias.Address,
+            Y = y.Address,
+            XStride = x.RowStride,
+            WStride = w.RowStride,
+            YStride = y.RowStride,
+            Rows = rows,
+            Width = Width,
+            K = Inner,
+        };
+        kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Width, plan.TileColumns)), parameters);
+    }
+
+    /// <summary>Name of the variant that a call of so many rows takes.</summary>
+    public string VariantFor(int rows) => KernelFor(rows).Variant;
+
+    /// <inheritdoc/>
+    public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        return variants.Enumerate(nameof(GatedMatMul), new(model.MlpWidth, model.Width, int.MaxValue), type);
+    }
+
+    static TensorView ISelfTested.SelfTest(SelfTestBench bench)
+    {
+        const int tokens = SelfTestBench.Tokens, width = SelfTestBench.MlpWidth, inner = SelfTestBench.Width;
+        TensorView y = bench.Output(tokens, width);
+        new GatedMatMul(bench.Device, bench.Type, width, inner, bench.Variant).Run(
+            bench.Stream, bench.Input(tokens, inner), bench.Input(2 * width, inner, 0.25f), bench.Input(1, 2 * width), y);
+        return y;
+    }
+
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        foreach (int rows in rowClasses)
+        {
+            VariantQuery<Shape> query = new(new(model.MlpWidth, model.Width, rows), type, device.Limits, device.Kind);
+            yield return new TuningQuestion(KeyOf(query.Shape, type), [Separate, .. variants.Fitting(query)], (bench, candidate) => Prepare(bench, candidate, query.Shape, type));
+        }
+    }
+
+    private static string KeyOf(Shape shape, ElementType type) => TuningQuestion.KeyOf(variants.Source, type,
+        $"{shape.Width} x {shape.Inner}, {(shape.Rows == int.MaxValue ? "more" : shape.Rows)} rows");
+
+    private static Action<int> Prepare(TuningBench bench, string candidate, Shape shape, ElementType type)
+    {
+        int rows = Math.Min(shape.Rows, ManyRows), sets = bench.SetsFor(2L * shape.Width * shape.Inner * type.SizeOf());
+        TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Operand(type, rows, shape.Width), bias = bench.Operand(type, 1, 2L * shape.Width);
+        TensorView[] weights = [.. Enumerable.Range(0, sets).Select(_ => bench.Operand(type, 2L * shape.Width, shape.Inner))];
+        if (candidate != Separate)
+        {
+            GatedMatMul op = new(bench.Device, type, shape.Width, shape.Inner, candidate);
+            return run => op.Run(bench.Stream, x, weights[run % sets], bias, y);
+        }
+        TensorView gateUp = bench.Operand(type, rows, 2L * shape.Width);
+        MatMul product = new(bench.Device, type, 2 * shape.Width, shape.Inner);
+        GeluMultiply multiply = new(bench.Device, type, shape.Width);
+        return run =>
+        {
+            product.Run(bench.Stream, x, weights[run % sets], gateUp);
+            multiply.Run(bench.Stream, gateUp, bias, y);
+        };
+    }
+
+    private PlannedKernel<GatedMatMulParams> KernelFor(int rows)
+    {
+        if (_kernels.Length == 1) return _kernels[0];
+        int chosen = Tiling.ClassOf(rowClasses, rows);
+        // A few large tiles would leave most of a GPU idle; the smaller ones give the same bits.
+        if (chosen > 0 && _kernels[chosen].Plan.BlocksFor(rows, Width) < Device.Limits.MultiprocessorCount) chosen--;
+        return _kernels[chosen];
+    }
+
+    private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred)
+    {
+        MatMulTiles tiles = new(rows, columns, warpRows, warpColumns);
+        return new(name, q => tiles.Plan($"gated_matmul_mma<{tiles.Name}>", q.Vector) with { TileColumns = columns / 2 })
+        {
+            Fits = q => q.Type == ElementType.BFloat16 && q.Shape.Inner % q.Vector == 0,
+            Preferred = preferred,
+        };
+    }
+
+    /// <param name="Width">D.</param>
+    /// <param name="Inner">K.</param>
+    /// <param name="Rows">The most rows of a call.</param>
+    private readonly record struct Shape(int Width, int Inner, int Rows);
+}
+
+/// <summary>Mirror of GatedMatMulParams in gated_matmul.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct GatedMatMulParams
+{
+    public ulong X;
+    public ulong W;
+    public ulong Bias;
+    public ulong Y;
+    public long XStride;
+    public long WStride;
+    public long YStride;
+    public int Rows;
+    public int Width;
+    public int K;
+}

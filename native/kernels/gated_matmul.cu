@@ -1,0 +1,115 @@
+// The first half of a gated MLP for many rows: y = round(gelu(g + bg) · (u + bu)), g|u = round(x · wᵀ), gelu in its tanh form
+//
+// Shapes       x T [rows, k]; w T [2·width, k], the gate's rows first; bias T [2·width]; y T [rows, width]; inner strides 1.
+// Kernels      gated_matmul_mma      bf16; k and the strides of x and w multiples of 8, their addresses multiples of 16 bytes.
+//              gated_matmul_general  anything. No TF32.
+// Launch       gated_matmul_mma      Tiles = MatMulTiles<BM, BN, WM, WN>: grid (ceil(rows / BM), ceil(width / (BN / 2))), block (Tiles::THREADS),
+//                                    dynamic shared Tiles::SHARED_BYTES.
+//              gated_matmul_general  grid (ceil(rows / 64), ceil(width / 32)), block (256).
+//              A tile of BN rows of w holds eight of the gate, the same eight of up, and so on: a thread has both halves of a result.
+// Aliasing     none.
+// Determinism  as matmul.cu: gated_matmul_mma has the bits of matmul_mma followed by gelu_multiply, whatever the tile.
+// Error        g and u one ulp of T plus k · 2^-23 · sum |x · w|, then as gelu_multiply.
+// Traffic      gated_matmul_mma requests x ceil(width / (BN / 2)) and w ceil(rows / BM) times, y once; gated_matmul_general x ceil(width / 2) and w
+//              ceil(rows / 4) times, mostly from the caches. Against the two kernels it saves the writing and reading of g|u: 4·rows·width elements.
+#include "include/math.cuh"
+#include "include/matmul_tiles.cuh"
+#include "include/vec.cuh"
+
+struct GatedMatMulParams {
+    const void* x;
+    const void* w;
+    const void* bias;
+    void* y;
+    i64 x_stride;
+    i64 w_stride;
+    i64 y_stride;
+    i32 rows;
+    i32 width;
+    i32 k;
+};
+
+// Row r of a tile: eight rows of the gate, then the same eight of up.
+template <typename T>
+struct GatedRows {
+    const T* data;
+    i64 stride;
+    i32 first;
+    i32 width;
+    static GK_DEVICE i32 pair(i32 row) { return row / 16 * 8 + row % 8; }
+    GK_DEVICE const T* operator()(i32 row) const {
+        const i32 column = first + pair(row);
+        return column < width ? data + (column + (row % 16 < 8 ? 0 : static_cast<i64>(width))) * stride : nullptr;
+    }
+};
+
+// Row r of a general tile: 32 rows of the gate, then the same 32 of up, so that a thread's four columns are two of each.
+template <typename T>
+struct HalvesOf {
+    const T* data;
+    i64 stride;
+    i32 first;
+    i32 width;
+    GK_DEVICE const T* operator()(i32 row) const {
+        const i32 column = first + row % 32;
+        return column < width ? data + (column + (row < 32 ? 0 : static_cast<i64>(width))) * stride : nullptr;
+    }
+};
+
+template <typename T>
+GK_DEVICE f32 gated(const GatedMatMulParams& p, i32 column, f32 gate, f32 up) {
+    const T* const bias = static_cast<const T*>(p.bias);
+    return gelu_tanh(round_to<T>(gate) + to_float(bias[column])) * (round_to<T>(up) + to_float(bias[p.width + column]));
+}
+
+template <typename Tiles>
+__global__ void __launch_bounds__(Tiles::THREADS) gated_matmul_mma(GatedMatMulParams p) {
+    static_assert(Tiles::NT % 2 == 0, "a warp needs both halves");
+    extern __shared__ Vec<bf16, 8> matmul_tiles[];
+    const i32 first_row = blockIdx.x * Tiles::ROWS, first_column = blockIdx.y * (Tiles::COLUMNS / 2);
+    const typename Tiles::Accumulator sum = Tiles::run(
+        RowsOf<bf16>{static_cast<const bf16*>(p.x), p.x_stride, first_row, p.rows},
+        GatedRows<bf16>{static_cast<const bf16*>(p.w), p.w_stride, first_column, p.width}, p.k, matmul_tiles[0].v);
+
+    const bool paired = p.width % 2 == 0 && p.y_stride % 2 == 0 && reinterpret_cast<u64>(p.y) % (2 * sizeof(bf16)) == 0;
+    #pragma unroll
+    for (i32 nt = 0; nt < Tiles::NT; nt += 2) {
+        const i32 column = first_column + GatedRows<bf16>::pair(Tiles::warp_column() + sum.column(nt, 0));
+        if (column >= p.width) continue;
+        const bool both = column + 1 < p.width;
+        #pragma unroll
+        for (i32 mt = 0; mt < Tiles::MT; ++mt) {
+            #pragma unroll
+            for (i32 e = 0; e < 4; e += 2) {
+                const i32 row = first_row + Tiles::warp_row() + sum.row(mt, e);
+                if (row >= p.rows) continue;
+                bf16* const y = static_cast<bf16*>(p.y) + row * p.y_stride + column;
+                f32 pair[2] = {gated<bf16>(p, column, sum.v[mt][nt][e], sum.v[mt][nt + 1][e])};
+                if (both) pair[1] = gated<bf16>(p, column + 1, sum.v[mt][nt][e + 1], sum.v[mt][nt + 1][e + 1]);
+                if (paired) {
+                    store_floats<2>(y, pair);
+                } else {
+                    y[0] = to_bf16(pair[0]);
+                    if (both) y[1] = to_bf16(pair[1]);
+                }
+            }
+        }
+    }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(GeneralTile::THREADS) gated_matmul_general(GatedMatMulParams p) {
+    const i32 first_row = blockIdx.x * GeneralTile::ROWS, first_column = blockIdx.y * (GeneralTile::COLUMNS / 2);
+    f32 sum[4][4] = {};
+    GeneralTile::run(RowsOf<T>{static_cast<const T*>(p.x), p.x_stride, first_row, p.rows},
+                     HalvesOf<T>{static_cast<const T*>(p.w), p.w_stride, first_column, p.width}, p.k, sum);
+    #pragma unroll
+    for (i32 i = 0; i < 4; ++i) {
+        #pragma unroll
+        for (i32 j = 0; j < 2; ++j) {
+            const i32 row = first_row + GeneralTile::row(i), column = first_column + GeneralTile::column(j);
+            if (row < p.rows && column < p.width)
+                static_cast<T*>(p.y)[row * p.y_stride + column] = from_float<T>(gated<T>(p, column, sum[i][j], sum[i][j + 2]));
+        }
+    }
+}
