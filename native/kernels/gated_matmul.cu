@@ -15,6 +15,7 @@
 #include "include/math.cuh"
 #include "include/matmul_tiles.cuh"
 #include "include/vec.cuh"
+#include "include/warpgroup_tiles.cuh"
 
 struct GatedMatMulParams {
     const void* x;

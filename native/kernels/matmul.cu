@@ -2,9 +2,11 @@
 //
 // Shapes       x T [rows, k]; w T [columns, k] (a weight [out, in], read once); y Out [rows, columns], Out = T or f32; inner strides 1.
 // Kernels      matmul_mma      bf16; k and the strides of x and w multiples of 8, their addresses multiples of 16 bytes.
+//                              With Tiles = WarpgroupTiles it is for sm_90a.
 //              matmul_skinny   for few rows; k and the strides of x and w in multiples of 16 bytes, as their addresses.
 //              matmul_general  anything. No TF32: products of f32 are f32 products.
-// Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes; Tiles = MatMulTiles<BM, BN, WM, WN>.
+// Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes; Tiles = MatMulTiles<BM, BN, WM, WN>
+//                              or WarpgroupTiles (its own numbers in warpgroup_tiles.cuh).
 //              matmul_skinny   grid (ceil(rows / BATCH), ceil(columns / 16)), block (128): a warp for four columns.
 //              matmul_general  grid (ceil(rows / 64), ceil(columns / 64)), block (256): 4 x 4 outputs a thread.
 // Aliasing     none.
@@ -16,6 +18,7 @@
 //              ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
 #include "include/matmul_tiles.cuh"
 #include "include/vec.cuh"
+#include "include/warpgroup_tiles.cuh"
 
 struct MatMulParams {
     const void* x;

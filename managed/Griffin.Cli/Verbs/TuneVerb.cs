@@ -50,6 +50,9 @@ internal sealed class TuneVerb : Verb
             json.WriteStartObject("microseconds");
             foreach ((string candidate, double microseconds) in result.Record.Microseconds) json.WriteNumber(candidate, Math.Round(microseconds, 3));
             json.WriteEndObject();
+            json.WriteStartArray("refused");
+            foreach (string candidate in result.Refused) json.WriteStringValue(candidate);
+            json.WriteEndArray();
             json.WriteEndObject();
         }
         json.WriteEndArray();
@@ -65,6 +68,7 @@ internal sealed class TuneVerb : Verb
             table.AddRow(new Text(result.Question), new Text(result.Record.Fastest(_ => true) ?? ""), new Text(times));
         }
         TextTables.Write(output, table);
+        foreach (TuningResult result in results.Where(result => result.Refused.Count > 0)) output.WriteLine($"WRONG RESULT, not used: {string.Join(", ", result.Refused)} for {result.Question}");
         int measured = results.Count(result => result.Measured);
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{measured} measured, {results.Count - measured} on record already: {device.Tuning.File}"));
     }

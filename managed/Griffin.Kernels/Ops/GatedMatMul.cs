@@ -17,6 +17,8 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("gated_matmul.cu"),
         Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
+        // Not chosen unmeasured: it has not run on a GPU yet.
+        new KernelVariant<Shape>(WarpgroupTiles.Variant, Warpgroup) { Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner), Preferred = static _ => false },
         new KernelVariant<Shape>("general", q => new($"gated_matmul_general<{q.T}>", 256) { TileRows = 64, TileColumns = 32 }));
 
     private readonly PlannedKernel<GatedMatMulParams>[] _kernels;   // by row class; one where a variant is forced
@@ -123,24 +125,26 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     private static string KeyOf(Shape shape, ElementType type) => TuningQuestion.KeyOf(variants.Source, type,
         $"{shape.Width} x {shape.Inner}, {(shape.Rows == int.MaxValue ? "more" : shape.Rows)} rows");
 
-    private static Action<int> Prepare(TuningBench bench, string candidate, Shape shape, ElementType type)
+    private static TuningRun Prepare(TuningBench bench, string candidate, Shape shape, ElementType type)
     {
         int rows = Math.Min(shape.Rows, ManyRows), sets = bench.SetsFor(2L * shape.Width * shape.Inner * type.SizeOf());
-        TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Operand(type, rows, shape.Width), bias = bench.Operand(type, 1, 2L * shape.Width);
+        TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Output(type, rows, shape.Width), bias = bench.Operand(type, 1, 2L * shape.Width);
         TensorView[] weights = [.. Enumerable.Range(0, sets).Select(_ => bench.Operand(type, 2L * shape.Width, shape.Inner))];
         if (candidate != Separate)
         {
             GatedMatMul op = new(bench.Device, type, shape.Width, shape.Inner, candidate);
-            return run => op.Run(bench.Stream, x, weights[run % sets], bias, y);
+            return new(run => op.Run(bench.Stream, x, weights[run % sets], bias, y), y);
         }
-        TensorView gateUp = bench.Operand(type, rows, 2L * shape.Width);
+        TensorView gateUp = bench.Output(type, rows, 2L * shape.Width);
         MatMul product = new(bench.Device, type, 2 * shape.Width, shape.Inner);
         GeluMultiply multiply = new(bench.Device, type, shape.Width);
-        return run =>
+        return new(Both, y);
+
+        void Both(int run)
         {
             product.Run(bench.Stream, x, weights[run % sets], gateUp);
             multiply.Run(bench.Stream, gateUp, bias, y);
-        };
+        }
     }
 
     private PlannedKernel<GatedMatMulParams> KernelFor(int rows)
@@ -160,6 +164,12 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
             Fits = q => q.Type == ElementType.BFloat16 && q.Shape.Inner % q.Vector == 0,
             Preferred = preferred,
         };
+    }
+
+    private static KernelPlan Warpgroup(VariantQuery<Shape> query)
+    {
+        KernelPlan plan = WarpgroupTiles.Plan($"gated_matmul_mma<{WarpgroupTiles.Name}>", query.Vector);
+        return plan with { TileColumns = plan.TileColumns / 2 };
     }
 
     /// <param name="Width">D.</param>

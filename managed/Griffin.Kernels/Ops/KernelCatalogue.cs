@@ -64,6 +64,7 @@ public static class KernelCatalogue
         L2CacheBytes = 50 * 1024 * 1024,
         MemoryBytes = 80L * 1024 * 1024 * 1024,
         StreamOrderedMemory = true,
+        WarpgroupProducts = true,
     };
 
     /// <summary>Every kernel of every op in this library, in order of op and name expression, each once.</summary>

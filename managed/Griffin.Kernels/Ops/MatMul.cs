@@ -26,6 +26,12 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Tiled("mma-16x64", 16, 64, 16, 16, q => q.Shape.Rows <= 16),
         Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
+        // Not chosen unmeasured: it has not run on a GPU yet.
+        new KernelVariant<Shape>(WarpgroupTiles.Variant, q => WarpgroupTiles.Plan($"matmul_mma<{WarpgroupTiles.Name}, {q.Shape.Output.CudaName()}>", q.Vector))
+        {
+            Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner),
+            Preferred = static _ => false,
+        },
         new KernelVariant<Shape>("general", q => new($"matmul_general<{q.T}, {q.Shape.Output.CudaName()}>", 256) { TileRows = 64, TileColumns = 64 }));
 
     private readonly PlannedKernel<MatMulParams>?[] _kernels;   // by row class, null where cuBLAS works; one where a variant is forced
@@ -163,14 +169,14 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     private static string KeyOf(Shape shape, ElementType type) => TuningQuestion.KeyOf(variants.Source, type,
         $"{shape.Columns} x {shape.Inner}, stored as {shape.Output.CudaName()}, {(shape.Rows == int.MaxValue ? "more" : shape.Rows)} rows");
 
-    private static Action<int> Prepare(TuningBench bench, string candidate, Shape shape, ElementType type)
+    private static TuningRun Prepare(TuningBench bench, string candidate, Shape shape, ElementType type)
     {
         int rows = Math.Min(shape.Rows, ManyRows), sets = bench.SetsFor((long)shape.Columns * shape.Inner * type.SizeOf());
-        TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Operand(shape.Output, rows, shape.Columns);
+        TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Output(shape.Output, rows, shape.Columns);
         TensorView[] weights = [.. Enumerable.Range(0, sets).Select(_ => bench.Operand(type, shape.Columns, shape.Inner))];
-        if (candidate == CuBlas) return run => bench.Stream.Blas!.Multiply(x, false, weights[run % sets], true, y);
+        if (candidate == CuBlas) return new(run => bench.Stream.Blas!.Multiply(x, false, weights[run % sets], true, y), y);
         MatMul op = new(bench.Device, type, shape.Columns, shape.Inner, shape.Output, variant: candidate);
-        return run => op.Run(bench.Stream, x, weights[run % sets], y);
+        return new(run => op.Run(bench.Stream, x, weights[run % sets], y), y);
     }
 
     /// <summary>The kernel of a class of row counts: what was measured, else what is usual. Null: cuBLAS.</summary>

@@ -1,3 +1,5 @@
+using Griffin.Kernels.Runtime;
+
 namespace Griffin.Kernels.Ops;
 
 /// <summary>A tile of a product in shared memory: MatMulTiles of matmul_tiles.cuh.</summary>
@@ -20,5 +22,31 @@ internal sealed record MatMulTiles(int Rows, int Columns, int WarpRows, int Warp
         TileRows = Rows,
         TileColumns = Columns,
         SharedBytes = Stages * (Rows + Columns) * SharedStride * sizeof(ushort),
+    };
+}
+
+/// <summary>A tile of a product by warpgroups: WarpgroupTiles of warpgroup_tiles.cuh.</summary>
+internal static class WarpgroupTiles
+{
+    /// <summary>The variants' name.</summary>
+    public const string Variant = "warpgroup-128x256";
+
+    /// <summary>The type's name in kernel source.</summary>
+    public const string Name = "WarpgroupTiles";
+
+    private const int Rows = 128, Columns = 256, Depth = 64, Stages = 4, Alignment = 1024;
+
+    /// <summary>Whether a product of such operands may use it.</summary>
+    public static bool Fits<TShape>(in VariantQuery<TShape> query, int inner) =>
+        query.Limits.WarpgroupProducts && query.Type == ElementType.BFloat16 && inner % query.Vector == 0;
+
+    /// <summary>The plan of a kernel over such tiles.</summary>
+    public static KernelPlan Plan(string nameExpression, int vector) => new(nameExpression, 256)
+    {
+        Vector = vector,
+        TileRows = Rows,
+        TileColumns = Columns,
+        SharedBytes = (Stages * (Rows + Columns) * Depth * sizeof(ushort)) + Alignment,
+        Architecture = "sm_90a",
     };
 }

@@ -33,6 +33,8 @@ public sealed record DeviceLimits
     public required long MemoryBytes { get; init; }
     /// <summary>True when memory can be allocated in the order of a stream.</summary>
     public required bool StreamOrderedMemory { get; init; }
+    /// <summary>True when the device has warpgroup products (wgmma) and its compiler makes code for them; they belong to compute capability 9.0 alone.</summary>
+    public required bool WarpgroupProducts { get; init; }
 
     internal static DeviceLimits Query(DeviceContext context, int device)
     {
@@ -54,7 +56,11 @@ public sealed record DeviceLimits
             L2CacheBytes = Get(DeviceAttribute.L2CacheBytes),
             MemoryBytes = (long)bytes,
             StreamOrderedMemory = driver.HasStreamOrderedMemory && Get(DeviceAttribute.MemoryPoolsSupported) != 0,
+            WarpgroupProducts = (Get(DeviceAttribute.ComputeCapabilityMajor), Get(DeviceAttribute.ComputeCapabilityMinor)) == (9, 0) && Compiles(context.Provider),
         };
+
+        // sm_90a came with CUDA 12; the emulator has no such device.
+        static bool Compiles(GpuProvider provider) => provider.Emulator is null && provider.Nvrtc.Version(out int major, out _) == 0 && major >= 12;
 
         int Get(DeviceAttribute attribute)
         {

@@ -81,6 +81,13 @@ internal static class TestDevices
             Assert.Ignore(reason);
     }
 
+    /// <summary>Skips the calling test, with the reason, on a device without wgmma.</summary>
+    public static void RequireWarpgroupProducts()
+    {
+        if (!Plain.Limits.WarpgroupProducts)
+            Assert.Ignore("needs a GPU of compute capability 9.0 and NVRTC 12 or newer");
+    }
+
     /// <summary>Skips the calling test, with the reason, when the run is on the emulator.</summary>
     public static void RequireGpu(string reason = "needs a GPU")
     {

@@ -38,6 +38,17 @@ internal sealed class GatedMatMulTests
         }
     }
 
+    /// <summary>The warpgroup tile, which the emulator does not run.</summary>
+    [TestCase(1, 1, 8)]
+    [TestCase(127, 127, 64)]
+    [TestCase(129, 131, 72)]
+    [TestCase(300, 260, 1032)]
+    public void WarpgroupTilesMatchFloat64(int rows, int width, int inner)
+    {
+        TestDevices.RequireWarpgroupProducts();
+        MatchesFloat64(ElementType.BFloat16, "warpgroup-128x256", rows, width, inner);
+    }
+
     [Test]
     public void HasTheBitsOfTheProductAndGeluMultiply([ValueSource(nameof(tiled))] string variant)
     {

@@ -58,6 +58,28 @@ public sealed class MatMulTests
         Expect(test.Read(y), x, w, m, n, k, output);
     }
 
+    /// <summary>The warpgroup tile, which the emulator does not run: ragged in every direction, one step of k and many.</summary>
+    [TestCase(1, 1, 8)]
+    [TestCase(127, 255, 64)]
+    [TestCase(128, 256, 128)]
+    [TestCase(129, 257, 72)]
+    [TestCase(300, 520, 1032)]
+    public void Warpgroup_tiles_match_float64(int m, int n, int k)
+    {
+        TestDevices.RequireWarpgroupProducts();
+        var device = TestDevices.Checked;
+        var random = new CounterRandom((ulong)((m * 1000) + n + k));
+        var (x, w) = (random.Bf16Normals(m * k), random.Bf16Normals(n * k));
+        using var test = new OpTest(device);
+        foreach (var output in OpTest.Types)
+        {
+            var y = test.Output(m, n, output, gap: 2);
+            new MatMul(device, ElementType.BFloat16, n, k, output, variant: "warpgroup-128x256")
+                .Run(test.Stream, test.Matrix(x, m, k, ElementType.BFloat16, 8), test.Matrix(w, n, k, ElementType.BFloat16, 24), y);
+            Expect(test.Read(y), x, w, m, n, k, output);
+        }
+    }
+
     /// <summary>Aligned, even outputs are stored in pairs: the other path of the tile kernels.</summary>
     [Test]
     public void Pairs_are_stored_whole([ValueSource(nameof(tiled))] string variant, [Values] bool isChecked)

@@ -7,11 +7,12 @@ namespace Griffin.Kernels.Ops.Tuning;
 /// <param name="Question">Op, type and shape.</param>
 /// <param name="Record">The times.</param>
 /// <param name="Measured">False: it was on record already.</param>
-public sealed record TuningResult(string Question, TuningRecord Record, bool Measured);
+/// <param name="Refused">Candidates whose result was not that of the first one; they are not on record.</param>
+public sealed record TuningResult(string Question, TuningRecord Record, bool Measured, IReadOnlyList<string> Refused);
 
 /// <summary>
 /// Measures, on a device and for the sizes of a model, every choice between kernels that tables cannot make, and keeps the answers on disk: ops made
-/// afterwards follow them. Nothing else measures: loading a model only reads. Models with batch invariance take no answer, since which kernel
+/// afterwards follow them. A candidate counts only if its result agrees with the first one's. Nothing else measures: loading a model only reads. Models with batch invariance take no answer, since which kernel
 /// computes a row must then follow from model, element type and device alone.
 /// </summary>
 public static class KernelTuner
@@ -19,6 +20,7 @@ public static class KernelTuner
     private const int Samples = 7;
     private const double SampleMicroseconds = 2000;
     private const int MostRuns = 200;
+    private const double Tolerance = 1e-2;   // two roundings to bfloat16 apart, at most
     private const double Hopeless = 3;   // times the fastest so far: one run says enough
 
     /// <summary>Measures what is not on record yet.</summary>
@@ -46,9 +48,9 @@ public static class KernelTuner
             foreach (TuningQuestion question in questions)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                TuningRecord? known = again ? null : device.Tuning.Find(question.Key);
-                if (known is null) measured[question.Key] = Measure(stream, question);
-                results.Add(new TuningResult(question.Key, known ?? measured[question.Key], known is null));
+                TuningResult result = !again && device.Tuning.Find(question.Key) is { } known ? new(question.Key, known, false, []) : Measure(stream, question);
+                if (result.Measured) measured[question.Key] = result.Record;
+                results.Add(result);
                 progress?.Report((results.Count, questions.Count));
             }
         }
@@ -59,26 +61,47 @@ public static class KernelTuner
         return results;
     }
 
-    private static TuningRecord Measure(GpuStream stream, TuningQuestion question)
+    private static TuningResult Measure(GpuStream stream, TuningQuestion question)
     {
         List<KeyValuePair<string, double>> times = [];
+        List<string> refused = [];
+        float[]? reference = null;
         double fastest = double.PositiveInfinity;
         foreach (string candidate in question.Candidates)
         {
-            double microseconds = Measure(stream, question, candidate, fastest);
+            using TuningBench bench = new(stream);
+            TuningRun run = question.Prepare(bench, candidate);
+            run.Queue(0);   // waits for the compilation
+            float[] result = bench.Ends(run.Output);
+            reference ??= result;
+            if (!Agrees(result, reference))
+            {
+                refused.Add(candidate);
+                continue;
+            }
+            double microseconds = Measure(stream, run, fastest);
             times.Add(KeyValuePair.Create(candidate, microseconds));
             fastest = Math.Min(fastest, microseconds);
         }
-        return new TuningRecord(times);
+        return new TuningResult(question.Key, new TuningRecord(times), true, refused);
+    }
+
+    /// <summary>‖a − b‖ ≤ tolerance · ‖b‖; NaN does not agree.</summary>
+    internal static bool Agrees(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
+    {
+        double difference = 0, norm = 0;
+        for (int i = 0; i < expected.Length; i++)
+        {
+            difference += Math.Pow((double)actual[i] - expected[i], 2);
+            norm += Math.Pow(expected[i], 2);
+        }
+        return Math.Sqrt(difference) <= Tolerance * Math.Sqrt(norm);
     }
 
     /// <summary>Microseconds of one run, the least of some samples: whatever else the machine does only adds.</summary>
-    private static double Measure(GpuStream stream, TuningQuestion question, string candidate, double fastest)
+    private static double Measure(GpuStream stream, TuningRun run, double fastest)
     {
-        using TuningBench bench = new(stream);
         using GpuEvent start = stream.Device.CreateEvent(timing: true), end = stream.Device.CreateEvent(timing: true);
-        Action<int> run = question.Prepare(bench, candidate);
-        run(0);   // waits for the compilation
         double first = Microseconds(1);
         if (first > Hopeless * fastest) return first;
         int runs = Math.Clamp((int)(SampleMicroseconds / Math.Max(first, 0.1)), 1, MostRuns);
@@ -87,7 +110,7 @@ public static class KernelTuner
         double Microseconds(int count)
         {
             stream.Record(start);
-            for (int i = 0; i < count; i++) run(i);
+            for (int i = 0; i < count; i++) run.Queue(i);
             stream.Record(end);
             end.Synchronize();
             return end.ElapsedSince(start).TotalMicroseconds;

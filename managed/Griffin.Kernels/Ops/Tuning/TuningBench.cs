@@ -9,6 +9,7 @@ internal sealed class TuningBench(GpuStream stream) : IDisposable
     private const int PatternBytes = 1 << 20;
     private const int MostSets = 16;
     private const int CacheMultiple = 4;
+    private const int MostCompared = 1 << 18;
 
     private readonly List<DeviceMemory> _memory = [];
 
@@ -32,10 +33,40 @@ internal sealed class TuningBench(GpuStream stream) : IDisposable
         return TensorView.Of(memory, 0, type, rows, columns);
     }
 
+    /// <summary>A matrix of NaN.</summary>
+    public TensorView Output(ElementType type, long rows, long columns)
+    {
+        DeviceMemory memory = Device.AllocateBytes(rows * columns * type.SizeOf());
+        _memory.Add(memory);
+        stream.Fill(memory, 0, memory.Bytes, 0xff);
+        return TensorView.Of(memory, 0, type, rows, columns);
+    }
+
+    /// <summary>The first and the last elements of a matrix, as float32.</summary>
+    public float[] Ends(TensorView view)
+    {
+        int count = (int)Math.Min(view.Length, MostCompared);
+        return [.. Read(view, 0, count), .. Read(view, view.Length - count, count)];
+    }
+
     public void Dispose()
     {
         stream.Synchronize();
         foreach (DeviceMemory memory in _memory) memory.Dispose();
+    }
+
+    private float[] Read(TensorView view, long first, int count)
+    {
+        long offset = first * view.Type.SizeOf();
+        if (view.Type == ElementType.Float32)
+        {
+            float[] floats = new float[count];
+            stream.CopyToHost<float>(view.Owner, offset, floats);
+            return floats;
+        }
+        BFloat16[] halves = new BFloat16[count];
+        stream.CopyToHost<BFloat16>(view.Owner, offset, halves);
+        return [.. halves.Select(half => (float)half)];
     }
 
     private static byte[] Pattern(ElementType type)

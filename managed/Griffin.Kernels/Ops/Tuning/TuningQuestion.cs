@@ -8,13 +8,18 @@ namespace Griffin.Kernels.Ops.Tuning;
 /// <summary>One choice to be measured: which candidate is the fastest for one op, shape and size of call.</summary>
 /// <param name="Key">The name under which the answer is kept; see <see cref="KeyOf"/>.</param>
 /// <param name="Candidates">Names of the ways to compute it.</param>
-/// <param name="Prepare">Makes operands for a candidate and returns what queues one run of it; run i of a series may use another set of operands.</param>
-internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidates, Func<TuningBench, string, Action<int>> Prepare)
+/// <param name="Prepare">Makes operands for a candidate: the same numbers for each.</param>
+internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidates, Func<TuningBench, string, TuningRun> Prepare)
 {
     /// <summary>A key of the kernel file as it is now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
     public static string KeyOf(KernelSource source, ElementType type, FormattableString shape) =>
         $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Text)))[..8]} {type.CudaName()} {FormattableString.Invariant(shape)}";
 }
+
+/// <summary>A candidate ready to run.</summary>
+/// <param name="Queue">Queues run i of a series; each may use another set of operands, run 0 the same one always.</param>
+/// <param name="Output">What it computes.</param>
+internal sealed record TuningRun(Action<int> Queue, TensorView Output);
 
 /// <summary>An op with choices that only a measurement can make. Implementing it is all that an op does to be tuned.</summary>
 internal interface ITuned

@@ -38,10 +38,17 @@ internal sealed class KernelTunerTests
 
         Assert.That(first, Is.Not.Empty);
         Assert.That(first.Select(result => result.Measured), Is.All.True);
+        Assert.That(first.SelectMany(result => result.Refused), Is.Empty);
         Assert.That(first.SelectMany(result => result.Record.Microseconds).Select(time => time.Value), Is.All.GreaterThan(0));
         Assert.That(second.Select(result => result.Measured), Is.All.False);
         Assert.That(second.Select(result => result.Question), Is.EqualTo(first.Select(result => result.Question)));
     }
+
+    [TestCase(new[] { 1f, 2f }, true)]
+    [TestCase(new[] { 1f, 2.01f }, true)]
+    [TestCase(new[] { 1f, 2.1f }, false)]
+    [TestCase(new[] { 1f, float.NaN }, false)]
+    public void OnlyAgreeingResultsCount(float[] result, bool agrees) => Assert.That(KernelTuner.Agrees(result, [1, 2]), Is.EqualTo(agrees));
 
     [Test]
     public void ProductsFollowTheRecord()
