@@ -20,7 +20,7 @@ internal sealed class OurResults(GpuStream stream, DeviceDraw draw, RowList rows
     {
         CaseBuilder build = CaseTable.Of(row) ?? throw new NotMeasuredException("no kernel of ours does just this, so there is nothing to check it against");
         BenchRow reduced = CorrectnessGate.Reduced(row).With((name, size) => name == "batch" ? Math.Min(size, MostBatch) : size);
-        using CaseMemory memory = new(stream, draw, reduced.Type, isGate: false);
+        using CaseMemory memory = new(stream, draw, reduced, isGate: false);
         Workload workload = build(memory, reduced);
         IReadOnlyList<CheckedOutput> ours = workload.Outputs();
         workload.Run(stream);

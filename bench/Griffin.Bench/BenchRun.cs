@@ -70,7 +70,7 @@ public sealed class BenchRun : IDisposable
             foreach (BenchRow row in left.TakeWhile(_ => _clock.Elapsed < _options.Budget))
             {
                 _marker.Set(row.Id);
-                RunRow(row);
+                using (new RowWatchdog(row.Id)) RunRow(row);
                 _marker.Clear();
                 done++;
             }

@@ -49,7 +49,7 @@ internal sealed class KernelBench(GpuStream stream, DeviceDraw draw, TimingOptio
 
         Workload Add()
         {
-            copies.Add(new(stream, draw, row.Type, isGate: false));
+            copies.Add(new(stream, draw, row, isGate: false));
             return build(copies[^1], row);
         }
     }

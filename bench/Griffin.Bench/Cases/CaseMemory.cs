@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Griffin.Bench.Inputs;
+using Griffin.Bench.Rows;
 using Griffin.Kernels;
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
@@ -7,7 +8,11 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Bench.Cases;
 
 /// <summary>The device memory of one copy of a case: inputs drawn with seeds 1, 2, 3 … in the order in which they are asked for, poisoned outputs.</summary>
-internal sealed class CaseMemory(GpuStream stream, DeviceDraw draw, ElementType type, bool isGate) : IDisposable
+/// <param name="stream">Where it is filled.</param>
+/// <param name="draw">Makes the inputs.</param>
+/// <param name="timed">The row at the sizes that are timed.</param>
+/// <param name="isGate">Whether this copy is checked, at reduced sizes.</param>
+internal sealed class CaseMemory(GpuStream stream, DeviceDraw draw, BenchRow timed, bool isGate) : IDisposable
 {
     private const byte Poison = 0xff;   // NaN in every floating-point type
 
@@ -21,17 +26,26 @@ internal sealed class CaseMemory(GpuStream stream, DeviceDraw draw, ElementType 
     public DeviceDraw Draw => draw;
 
     /// <summary>The row's storage type.</summary>
-    public ElementType Type => type;
+    public ElementType Type => timed.Type;
 
     /// <summary>Whether this copy is checked, at a reduced shape with resets and ragged tails, rather than timed.</summary>
     public bool IsGate => isGate;
 
     public long Bytes => _owned.Sum(memory => memory.Bytes);
 
+    /// <summary>An op; where it is checked, the variant of it that the timed sizes take is forced.</summary>
+    /// <param name="make">Makes the op with a variant forced, or none.</param>
+    /// <param name="variant">The variant that an op takes for a row's sizes; null where there is no choice.</param>
+    public T Op<T>(Func<string?, T> make, Func<T, BenchRow, string?> variant)
+    {
+        T op = make(null);
+        return IsGate && variant(op, timed) is { } forced ? make(forced) : op;
+    }
+
     /// <summary>A drawn matrix of the row's type.</summary>
     public TensorView Input(long rows, long columns, InputRule? rule = null, ElementType? of = null)
     {
-        TensorView view = New(rows, columns, of ?? type);
+        TensorView view = New(rows, columns, of ?? Type);
         draw.Fill(stream, view, ++_seed, rule ?? InputRules.Activation);
         return view;
     }
@@ -48,7 +62,7 @@ internal sealed class CaseMemory(GpuStream stream, DeviceDraw draw, ElementType 
     }
 
     /// <summary>A matrix of NaN, to be written.</summary>
-    public TensorView Output(long rows, long columns, ElementType? of = null) => Filled(rows, columns, of ?? type, Poison);
+    public TensorView Output(long rows, long columns, ElementType? of = null) => Filled(rows, columns, of ?? Type, Poison);
 
     /// <summary>Zeros, for results that are added to and for what the contract wants zero.</summary>
     public TensorView Zeros(long rows, long columns, ElementType of) => Filled(rows, columns, of, 0);

@@ -47,6 +47,14 @@ internal static class CaseTable
         [("matmul", "forward")] = ProductCases.MatMul,
         [("matmul", "backward")] = ProductCases.MatMulBackward,
         [("gate_up_gelu", "forward")] = ProductCases.GateUpGelu,
+        [("conv_gates", "forward")] = GateCases.WithConvolution,
+        [("embedding", "step")] = EmbeddingCases.Step,
+        [("gated_product", "step")] = FusedCases.GatedProduct,
+        [("norm_product", "step")] = FusedCases.NormProduct,
+        [("residual_product", "step")] = FusedCases.ResidualProduct,
+        [("recurrent_input", "step")] = FusedCases.RecurrentInput,
+        [("recurrent_step", "step")] = FusedCases.RecurrentStep,
+        [("rotary_product", "step")] = FusedCases.RotaryProduct,
     };
 
     /// <summary>The case of a row; null where we have none.</summary>

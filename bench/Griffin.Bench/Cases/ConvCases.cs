@@ -53,15 +53,21 @@ internal static class ConvCases
         return new(stream => op.Run(stream, rows, x, TensorView.Empty, weight, bias, y, state), () =>
         {
             Conv1DReference reference = new(width, taps, memory.Read(weight), memory.Read(bias));
-            double[] past = memory.Read(slots), input = memory.Read(x);
-            for (int slot = 0; slot < batch; slot++)
-                reference.SetPast(slot, Enumerable.Range(slot * (taps - 1), taps - 1).Select(at => past[(at * width)..((at + 1) * width)]));
-            double[] expected = Steps(reference, steps, input, width);
+            double[] expected = Step(reference, steps, memory.Read(x), memory.Read(slots), width, taps);
             return [new("y", y, () => expected), new("state", slots, () => [.. Enumerable.Range(0, batch).SelectMany(reference.State)])];
         });
     }
 
-    private static double[] Steps(Conv1DReference reference, Sequences sequences, double[] x, int width)
+    /// <summary>One step of sequences whose slots hold the past.</summary>
+    public static double[] Step(Conv1DReference reference, Sequences steps, double[] x, double[] past, int width, int taps)
+    {
+        for (int slot = 0; slot < steps.Rows.Count; slot++)
+            reference.SetPast(slot, Enumerable.Range(slot * (taps - 1), taps - 1).Select(at => past[(at * width)..((at + 1) * width)]));
+        return Steps(reference, steps, x, width);
+    }
+
+    /// <summary>What the convolution gives for every token.</summary>
+    public static double[] Steps(Conv1DReference reference, Sequences sequences, double[] x, int width)
     {
         int token = 0;
         List<double> y = [];

@@ -21,6 +21,20 @@ internal static class EmbeddingCases
         });
     }
 
+    public static Workload Step(CaseMemory memory, BenchRow row)
+    {
+        int width = row.Int("width");
+        EmbeddingStep op = new(memory.Device, memory.Type, width);
+        TensorView tokens = memory.Below(row["batch"], row["vocabulary"]), table = memory.Input(row["vocabulary"], width), y = memory.Output(row["batch"], width);
+        TensorView squares = memory.Output(row["batch"], 1, ElementType.Float32);
+        return new(stream => op.Run(stream, tokens, table, Scale, y, squares), () =>
+        {
+            double[] ids = memory.Read(tokens), values = memory.Read(table);
+            double[] rows = [.. ids.SelectMany(id => values.AsSpan((int)id * width, width).ToArray().Select(value => HostMath.Round(Scale * value, memory.Type)))];
+            return [new("y", y, () => rows), new("squares", squares, () => [.. rows.Chunk(width).Select(one => one.Sum(value => value * value))])];
+        });
+    }
+
     public static Workload Backward(CaseMemory memory, BenchRow row)
     {
         int width = row.Int("width"), vocabulary = row.Int("vocabulary");

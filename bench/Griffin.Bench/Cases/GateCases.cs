@@ -12,7 +12,7 @@ internal static class GateCases
     public static Workload Forward(CaseMemory memory, BenchRow row)
     {
         (int width, int blocks) = (row.Int("width"), row.Int("blocks"));
-        BlockDiagonalGates op = new(memory.Device, memory.Type, width, blocks);
+        BlockDiagonalGates op = Op(memory, width, blocks, timed => timed["rows"]);
         TensorView z = memory.Input(row["rows"], width);
         GateWeights weights = GateWeights.Draw(memory, width, blocks);
         TensorView gates = memory.Output(row["rows"], 2L * width);
@@ -23,6 +23,31 @@ internal static class GateCases
             return [new("gates", gates, () => host.Logits(input))];
         }, op.VariantFor(row.Int("rows")));
     }
+
+    public static Workload WithConvolution(CaseMemory memory, BenchRow row)
+    {
+        (int width, int blocks, int taps) = (row.Int("width"), row.Int("blocks"), row.Int("taps"));
+        Sequences sequences = CaseTable.SequencesOf(memory, row);
+        ConvGates op = memory.Op(
+            variant => new ConvGates(new Conv1D(memory.Device, memory.Type, width, taps), new BlockDiagonalGates(memory.Device, memory.Type, width, blocks), variant),
+            (op, timed) => op.VariantFor((int)timed.AllTokens));
+        PackedRows rows = memory.Rows(sequences);
+        TensorView x = memory.Input(sequences.Tokens, width), convolution = memory.Input(width, taps, InputRules.Weight(taps)), bias = memory.Vector(width, InputRules.Bias);
+        GateWeights weights = GateWeights.Draw(memory, width, blocks);
+        TensorView z = memory.Output(sequences.Tokens, width), gates = memory.Output(sequences.Tokens, 2L * width);
+        return new(
+            stream => op.Run(stream, rows, x, TensorView.Empty, convolution, bias, weights.Input, weights.InputBias, weights.Recurrence, weights.RecurrenceBias, z, gates, default), () =>
+            {
+                Conv1DReference reference = new(width, taps, memory.Read(convolution), memory.Read(bias));
+                double[] convolved = Array.ConvertAll(ConvCases.Steps(reference, sequences, memory.Read(x), width), value => HostMath.Round(value, memory.Type));
+                double[] logits = weights.Read(memory).Logits(convolved);
+                return [new("z", z, () => convolved), new("gates", gates, () => logits)];
+            }, op.VariantFor(sequences.Tokens));
+    }
+
+    /// <summary>The gates of a row; <paramref name="tokens"/> says how many it has.</summary>
+    public static BlockDiagonalGates Op(CaseMemory memory, int width, int blocks, Func<BenchRow, long> tokens) =>
+        memory.Op(variant => new BlockDiagonalGates(memory.Device, memory.Type, width, blocks, variant: variant), (op, row) => op.VariantFor((int)tokens(row)));
 
     public static Workload Backward(CaseMemory memory, BenchRow row)
     {

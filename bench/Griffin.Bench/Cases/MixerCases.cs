@@ -12,14 +12,14 @@ internal static class MixerCases
     public static Workload Forward(CaseMemory memory, BenchRow row)
     {
         Mixer mixer = new(memory, row, backward: false);
-        return new(mixer.Forward, () => [new("output", mixer.Output, mixer.Expected(out _))]);
+        return new(mixer.Forward, () => [new("output", mixer.Output, mixer.Expected(out _))], mixer.Variant);
     }
 
     public static Workload Backward(CaseMemory memory, BenchRow row)
     {
         Mixer mixer = new(memory, row, backward: true);
         mixer.Forward(memory.Stream);
-        return new(mixer.Backward, () => mixer.ExpectedGradients());
+        return new(mixer.Backward, () => mixer.ExpectedGradients(), mixer.Variant);
     }
 
     public static Workload ForwardBackward(CaseMemory memory, BenchRow row)
@@ -29,7 +29,7 @@ internal static class MixerCases
         {
             mixer.Forward(stream);
             mixer.Backward(stream);
-        }, () => [new("output", mixer.Output, mixer.Expected(out _)), .. mixer.ExpectedGradients()]);
+        }, () => [new("output", mixer.Output, mixer.Expected(out _)), .. mixer.ExpectedGradients()], mixer.Variant);
     }
 
     private sealed class Mixer
@@ -51,8 +51,8 @@ internal static class MixerCases
             _sequences = CaseTable.SequencesOf(memory, row);
             int tokens = _sequences.Tokens;
             _rows = memory.Rows(_sequences);
-            _gatesOp = new(memory.Device, memory.Type, _width, blocks);
-            _scan = new(memory.Device, memory.Type, _width);
+            _gatesOp = GateCases.Op(memory, _width, blocks, rows => rows.AllTokens);
+            _scan = ScanCases.Op(memory, _width);
             _z = memory.Input(tokens, _width);
             _weights = GateWeights.Draw(memory, _width, blocks);
             _y = memory.Input(tokens, _width);
@@ -65,6 +65,8 @@ internal static class MixerCases
         }
 
         public TensorView Output { get; }
+
+        public string Variant => $"gates {_gatesOp.VariantFor(_sequences.Tokens)}, scan {_scan.VariantFor(_sequences.Tokens, _sequences.Rows.Count)}";
 
         public void Forward(GpuStream stream)
         {
@@ -114,7 +116,7 @@ internal static class MixerCases
     {
         public Gradients(CaseMemory memory, int width, int blocks, int tokens, int rows)
         {
-            (Scan, Gates, Bias) = (new(memory.Device, memory.Type, width), new(memory.Device, memory.Type, width, blocks), new(memory.Device, memory.Type, 2 * width));
+            (Scan, Gates, Bias) = (ScanCases.BackwardOp(memory, width), new(memory.Device, memory.Type, width, blocks), new(memory.Device, memory.Type, 2 * width));
             Dout = memory.Input(tokens, width);
             (Dz, Dgates, Dy) = (memory.Output(tokens, width), memory.Output(tokens, 2L * width), memory.Output(tokens, width));
             (Dlambda, Dbias) = (memory.Zeros(1, width, ElementType.Float32), memory.Zeros(1, 2L * width, ElementType.Float32));

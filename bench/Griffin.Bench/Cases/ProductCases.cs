@@ -13,7 +13,8 @@ internal static class ProductCases
     public static Workload MatMul(CaseMemory memory, BenchRow row)
     {
         (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
-        MatMul op = new(memory.Device, memory.Type, columns, inner);
+        MatMul op = memory.Op(
+            variant => new MatMul(memory.Device, memory.Type, columns, inner, variant: variant), (op, timed) => op.VariantFor(timed.Int("rows")));
         TensorView x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner)), y = memory.Output(rows, columns);
         return new(stream => op.Run(stream, x, w, y), () =>
         {

@@ -17,7 +17,7 @@ internal static class RotaryCases
         Sequences sequences = CaseTable.SequencesOf(memory, row);
         RotaryEmbedding op = new(memory.Device, memory.Type, heads, headDim, rotated);
         TensorView qkv = memory.Input(sequences.Tokens, width), positions = memory.Given<int>(sequences.Positions);
-        TensorView phases = memory.Given<ulong>(RotaryPhases.Compute(rotated, BaseFrequency));
+        TensorView phases = Phases(memory, rotated);
         return new(stream => op.Run(stream, qkv, positions, phases), () =>
         {
             double[] expected = Rotated(memory.Read(qkv), sequences.Positions, heads, headDim);
@@ -32,7 +32,7 @@ internal static class RotaryCases
         Sequences steps = Sequences.Steps(Enumerable.Range(0, batch).Select(r => slots + r));
         RotaryStep op = new(memory.Device, memory.Type, heads, headDim, rotated);
         PackedRows rows = memory.Rows(steps, steps.Positions);
-        TensorView qkv = memory.Input(batch, width), phases = memory.Given<ulong>(RotaryPhases.Compute(rotated, BaseFrequency));
+        TensorView qkv = memory.Input(batch, width), phases = Phases(memory, rotated);
         TensorView ring = memory.Zeros(batch, 2L * slots * headDim, memory.Type);
         LayerState state = CaseMemory.State(ring);
         return new(stream => op.Run(stream, rows, qkv, phases, state, slots), () =>
@@ -69,15 +69,19 @@ internal static class RotaryCases
         });
     }
 
-    private static double[] Rotated(double[] qkv, int[] positions, int heads, int headDim)
+    /// <summary>The phases of so many channels.</summary>
+    public static TensorView Phases(CaseMemory memory, int rotated) => memory.Given<ulong>(RotaryPhases.Compute(rotated, BaseFrequency));
+
+    /// <summary>Rows q|k|v with the first half of each head of q and k rotated.</summary>
+    public static double[] Rotated(double[] qkv, int[] positions, int heads, int headDim)
     {
         int width = (heads + 2) * headDim;
         float[] values = Array.ConvertAll(qkv, value => (float)value);
         return [.. positions.SelectMany((position, t) => RotaryReference.Rotate(values.AsSpan(t * width, width), heads, headDim, headDim / 2, position))];
     }
 
-    // Keys of a slot's ring, then values.
-    private static void Store(double[] rings, int slot, int position, int slots, ReadOnlySpan<double> keyValue)
+    /// <summary>Puts a key and a value into a slot's ring: keys first, then values.</summary>
+    public static void Store(double[] rings, int slot, int position, int slots, ReadOnlySpan<double> keyValue)
     {
         int headDim = keyValue.Length / 2, key = (2 * slots * slot + position % slots) * headDim;
         keyValue[..headDim].CopyTo(rings.AsSpan(key));

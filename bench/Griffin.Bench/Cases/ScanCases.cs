@@ -15,7 +15,7 @@ internal static class ScanCases
     {
         int width = row.Int("width");
         Sequences sequences = CaseTable.SequencesOf(memory, row);
-        RgLru op = new(memory.Device, memory.Type, width);
+        RgLru op = Op(memory, width);
         PackedRows rows = memory.Rows(sequences);
         TensorView z = memory.Input(sequences.Tokens, width), gates = memory.Input(sequences.Tokens, 2L * width), y = memory.Input(sequences.Tokens, width);
         TensorView lambda = memory.Vector(width, InputRules.Lambda), output = memory.Output(sequences.Tokens, width);
@@ -24,14 +24,14 @@ internal static class ScanCases
         {
             (double[] zs, double[] logits, double[] branch, double[] decay) = (memory.Read(z), memory.Read(gates), memory.Read(y), memory.Read(lambda));
             return [new("output", output, () => Outputs(new RgLruReference(width, decay), sequences, zs, logits, branch, width))];
-        });
+        }, op.VariantFor(sequences.Tokens, sequences.Rows.Count));
     }
 
     public static Workload Backward(CaseMemory memory, BenchRow row)
     {
         int width = row.Int("width");
         Sequences sequences = CaseTable.SequencesOf(memory, row);
-        RgLruBackward op = new(memory.Device, memory.Type, width);
+        RgLruBackward op = BackwardOp(memory, width);
         PackedRows rows = memory.Rows(sequences);
         TensorView z = memory.Input(sequences.Tokens, width), gates = memory.Input(sequences.Tokens, 2L * width), y = memory.Input(sequences.Tokens, width);
         TensorView lambda = memory.Vector(width, InputRules.Lambda), hidden = memory.Input(sequences.Tokens, width), dout = memory.Input(sequences.Tokens, width);
@@ -41,7 +41,7 @@ internal static class ScanCases
         {
             RgLruGradient gradient = RgLruGradient.Of(sequences.Rows, memory.Read(lambda), memory.Read(z), memory.Read(gates), memory.Read(y), memory.Read(hidden), memory.Read(dout));
             return [new("dz", dz, () => gradient.Dz), new("dgates", dgates, () => gradient.Dgates), new("dy", dy, () => gradient.Dy), new("dlambda", dlambda, () => gradient.Dlambda)];
-        });
+        }, op.VariantFor(sequences.Tokens, sequences.Rows.Count));
     }
 
     public static Workload Step(CaseMemory memory, BenchRow row)
@@ -56,12 +56,25 @@ internal static class ScanCases
         return new(stream => op.Run(stream, rows, z, gates, y, TensorView.Empty, lambda, output, state), () =>
         {
             RgLruReference reference = new(width, memory.Read(lambda));
-            double[] past = memory.Read(slots);
-            for (int slot = 0; slot < batch; slot++) reference.SetPast(slot, Array.ConvertAll(past[(slot * width)..((slot + 1) * width)], value => (float)value));
+            SetPast(reference, memory.Read(slots), width);
             double[] expected = Outputs(reference, steps, memory.Read(z), memory.Read(gates), memory.Read(y), width);
             return [new("output", output, () => expected), new("state", slots, () => [.. Enumerable.Range(0, batch).SelectMany(reference.State)])];
         });
     }
+
+    /// <summary>Gives slot after slot its h.</summary>
+    public static void SetPast(RgLruReference reference, double[] past, int width)
+    {
+        foreach ((int slot, double[] h) in past.Chunk(width).Index()) reference.SetPast(slot, Array.ConvertAll(h, value => (float)value));
+    }
+
+    /// <summary>The forward scan of a row of sequences.</summary>
+    public static RgLru Op(CaseMemory memory, int width) =>
+        memory.Op(variant => new RgLru(memory.Device, memory.Type, width, variant), (op, row) => op.VariantFor((int)row.AllTokens, row.Int("batch")));
+
+    /// <summary>The way back of a row of sequences.</summary>
+    public static RgLruBackward BackwardOp(CaseMemory memory, int width) =>
+        memory.Op(variant => new RgLruBackward(memory.Device, memory.Type, width, variant), (op, row) => op.VariantFor((int)row.AllTokens, row.Int("batch")));
 
     /// <summary>What the scan gives for every token; <paramref name="afterToken"/> is told each token's slot and position.</summary>
     public static double[] Outputs(

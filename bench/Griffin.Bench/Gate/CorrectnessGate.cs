@@ -26,22 +26,22 @@ internal sealed class CorrectnessGate(GpuStream stream, DeviceDraw draw)
 
     private readonly Dictionary<string, GateResult> _known = [];
 
-    /// <summary>Checks a row; rows that are the same at their reduced shapes are checked once.</summary>
+    /// <summary>Checks a row; rows that are the same at their reduced shapes, and take the same variant, are checked once.</summary>
     public GateResult Check(CaseBuilder build, BenchRow row)
     {
+        using CaseMemory memory = new(stream, draw, row, isGate: true);
         BenchRow reduced = Reduced(row);
-        string key = $"{row.Op} {row.Pass} {row.Type} {string.Join(' ', reduced.Sizes)}";
-        return _known.TryGetValue(key, out GateResult? known) ? known : _known[key] = Run(build, reduced);
+        Workload workload = build(memory, reduced);
+        string key = $"{row.Op} {row.Pass} {row.Type} {workload.Variant} {string.Join(' ', reduced.Sizes)}";
+        return _known.TryGetValue(key, out GateResult? known) ? known : _known[key] = Run(workload, memory, row.Type);
     }
 
-    private GateResult Run(CaseBuilder build, BenchRow row)
+    private GateResult Run(Workload workload, CaseMemory memory, ElementType type)
     {
-        using CaseMemory memory = new(stream, draw, row.Type, isGate: true);
-        Workload workload = build(memory, row);
         IReadOnlyList<CheckedOutput> outputs = workload.Outputs();
         workload.Run(stream);
         stream.Synchronize();
-        double worst = 0, most = row.Type == ElementType.BFloat16 ? MostWithBFloat16 : MostWithFloat32;
+        double worst = 0, most = type == ElementType.BFloat16 ? MostWithBFloat16 : MostWithFloat32;
         foreach (CheckedOutput output in outputs)
         {
             double distance = RelativeL2.Of(memory.Read(output.View), output.Expected());

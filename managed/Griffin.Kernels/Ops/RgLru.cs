@@ -136,6 +136,9 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
         _kernels.Launch(stream, form, rows.Tokens, rows.Rows, workspace, parameters);
     }
 
+    /// <summary>Name of the form that a call of so many tokens and rows takes: what forces it.</summary>
+    public string VariantFor(int tokens, int rows) => ScanKernels.NameOf(_kernels.FormFor(tokens, rows));
+
     /// <inheritdoc/>
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {

@@ -41,6 +41,19 @@ internal static class ScanTiles
         new($"{kernel}<{query.T}>", Threads) { Vector = query.Vector, TileColumns = Channels, SharedBytes = sharedBytes };
 }
 
+/// <summary>What every scan's forms share.</summary>
+internal static class ScanKernels
+{
+    /// <summary>The name that forces a form.</summary>
+    public static string NameOf(ScanForm form) => form switch
+    {
+        ScanForm.Sequential => RgLru.Sequential,
+        ScanForm.Chunked => RgLru.Chunked,
+        ScanForm.Ring => RgLru.Ring,
+        _ => RgLru.LookBack,
+    };
+}
+
 /// <summary>The three launches of the chunked form.</summary>
 internal sealed record ChunkedKernels<TParams>(PlannedKernel<TParams> Summarize, PlannedKernel<TParams> Carry, PlannedKernel<TParams> Chunks) where TParams : unmanaged;
 
