@@ -9,7 +9,7 @@ public sealed record BenchOptions
     /// <summary>The command's own help.</summary>
     public const string Usage =
         """
-        usage: Griffin.Bench [--device auto|cuda[:N]|emulator] [--rows REGEX] [--scale full|tiny] [--out FILE] [--budget 8m] [--round N] [--list-file FILE] [--list]
+        usage: Griffin.Bench [--device auto|cuda[:N]|emulator] [--rows REGEX] [--scale full|tiny] [--out FILE] [--budget 8m] [--round N] [--list-file FILE] [--list | --check]
                Griffin.Bench report FILE... --out FOLDER
                Griffin.Bench training-step [key=value...]
                Griffin.Bench host [BenchmarkDotNet's options]
@@ -19,6 +19,7 @@ public sealed record BenchOptions
           --budget     no row begins after so much time: 90s, 8m (default: none)
           --round      numbers the rounds of a comparison
           --list       prints the rows' ids and stops
+          --check      only checks the kernels against float64, each at its reduced shape, and writes no results
         """;
 
     /// <summary>Where kernels run.</summary>
@@ -45,6 +46,9 @@ public sealed record BenchOptions
     /// <summary>Whether to print ids only.</summary>
     public bool List { get; init; }
 
+    /// <summary>Whether to check kernels and time nothing.</summary>
+    public bool Check { get; init; }
+
     /// <summary>Reads a command line.</summary>
     /// <exception cref="FormatException">It is not understood.</exception>
     public static BenchOptions Parse(IReadOnlyList<string> args)
@@ -53,9 +57,9 @@ public sealed record BenchOptions
         BenchOptions options = new();
         for (int i = 0; i < args.Count; i++)
         {
-            if (args[i] == "--list")
+            if (args[i] is "--list" or "--check")
             {
-                options = options with { List = true };
+                options = args[i] == "--list" ? options with { List = true } : options with { Check = true };
                 continue;
             }
 

@@ -47,6 +47,7 @@ internal static class Program
             return 0;
         }
 
+        if (options.Check) return CheckRun.Run(options, rows);
         using BenchRun run = new(options, rows);
         return run.Run();
     }

@@ -56,6 +56,15 @@ internal sealed class BenchRunTests
     }
 
     [Test]
+    public void ChecksAloneWriteNothing()
+    {
+        var options = BenchOptions.Parse(["--check", "--scale", "tiny", "--device", TestDevices.IsEmulator ? "emulator" : "cuda", "--rows", Norms]);
+        Assert.That(CheckRun.Run(options, RowList.Load(options.ListFile, options.Scale)), Is.Zero);
+        Assert.That(CheckRun.Run(options with { Rows = "^nothing$" }, RowList.Load(options.ListFile, options.Scale)), Is.EqualTo(1), "nothing checked is not right");
+        Assert.That(File.Exists(options.Out), Is.False);
+    }
+
+    [Test]
     public void NaNIsNoSmallDistance()
     {
         Assert.That(RelativeL2.Of([3, 4], [3, 4]), Is.Zero);

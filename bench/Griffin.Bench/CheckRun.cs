@@ -1,0 +1,38 @@
+using System.Diagnostics;
+using Griffin.Bench.Cases;
+using Griffin.Bench.Gate;
+using Griffin.Bench.Inputs;
+using Griffin.Bench.Rows;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Bench;
+
+/// <summary>The gate of every row alone: for tools that make everything slow, and before a run.</summary>
+public static class CheckRun
+{
+    /// <summary>Checks the rows of the options until their budget is over.</summary>
+    /// <returns>0, or 1 when a row is wrong.</returns>
+    public static int Run(BenchOptions options, RowList rows)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(rows);
+        using GpuDevice device = GpuDevice.Open(options.Device);
+        Console.Error.WriteLine(device.Description);
+        using GpuStream stream = device.CreateStream();
+        _ = stream.Blas;
+        CorrectnessGate gate = new(stream, new DeviceDraw(device));
+        Stopwatch clock = Stopwatch.StartNew();
+        (int right, int wrong) = (0, 0);
+        foreach (BenchRow row in rows.Matching(options.Rows).TakeWhile(_ => clock.Elapsed < options.Budget))
+        {
+            if (CaseTable.Of(row) is not { } build) continue;
+            TimeSpan start = clock.Elapsed;
+            GateResult result = gate.Check(build, row);
+            (right, wrong) = result.Failure is null ? (right + 1, wrong) : (right, wrong + 1);
+            Console.Out.WriteLine(FormattableString.Invariant($"{row.Id}: {result.Failure ?? $"right, {result.RelativeL2:G3}"} ({(clock.Elapsed - start).TotalSeconds:F1} s)"));
+        }
+
+        Console.Out.WriteLine($"{right} right, {wrong} wrong");
+        return wrong == 0 && right > 0 ? 0 : 1;
+    }
+}
