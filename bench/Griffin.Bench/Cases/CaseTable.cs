@@ -47,6 +47,7 @@ internal static class CaseTable
         [("matmul", "forward")] = ProductCases.MatMul,
         [("matmul", "backward")] = ProductCases.MatMulBackward,
         [("gate_up_gelu", "forward")] = ProductCases.GateUpGelu,
+        [("gated_matmul", "forward")] = ProductCases.GatedMatMul,
         [("conv_gates", "forward")] = GateCases.WithConvolution,
         [("embedding", "step")] = EmbeddingCases.Step,
         [("gated_product", "step")] = FusedCases.GatedProduct,

@@ -41,6 +41,20 @@ internal static class ProductCases
         }, inputGradient.UsesBlas ? Blas : null);
     }
 
+    public static Workload GatedMatMul(CaseMemory memory, BenchRow row)
+    {
+        (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
+        GatedMatMul op = memory.Op(
+            variant => new GatedMatMul(memory.Device, memory.Type, columns / 2, inner, variant), (op, timed) => op.VariantFor(timed.Int("rows")));
+        TensorView x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner)), bias = memory.Vector(columns, InputRules.Bias);
+        TensorView y = memory.Output(rows, columns / 2);
+        return new(stream => op.Run(stream, x, w, bias, y), () =>
+        {
+            (double[] left, double[] right, double[] shifts) = (memory.Read(x), memory.Read(w), memory.Read(bias));
+            return [new("y", y, () => ActivationCases.GeluMultiplied(HostMath.Product(left, right, inner), shifts))];
+        }, op.VariantFor(rows));
+    }
+
     public static Workload GateUpGelu(CaseMemory memory, BenchRow row)
     {
         (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));

@@ -21,7 +21,7 @@ internal sealed class CorrectnessGate(GpuStream stream, DeviceDraw draw)
     // One size of each name: enough for every path of a kernel, little enough for loops on the host.
     private static readonly Dictionary<string, long> mostOf = new()
     {
-        ["batch"] = 5, ["tokens"] = 300, ["rows"] = 37, ["columns"] = 1024, ["vocabulary"] = 6000, ["parameters"] = 100_000, ["window"] = 70, ["context"] = 50, ["bytes"] = 1 << 20,
+        ["batch"] = 5, ["tokens"] = 200, ["rows"] = 37, ["columns"] = 1024, ["vocabulary"] = 6000, ["parameters"] = 100_000, ["window"] = 70, ["context"] = 50, ["bytes"] = 1 << 20,
     };
 
     private readonly Dictionary<string, GateResult> _known = [];
