@@ -31,6 +31,7 @@ public sealed class BenchRun : IDisposable
     private readonly GpuDevice _device;
     private readonly GpuStream _stream;
     private readonly CorrectnessGate _gate;
+    private readonly ModelGate _modelGate;
     private readonly KernelBench _kernels;
     private readonly ModelBench _models;
     private readonly CardMonitor _card = new();
@@ -51,6 +52,7 @@ public sealed class BenchRun : IDisposable
         _ = _stream.Blas;   // its workspace is set here, never during a capture
         DeviceDraw draw = new(_device);
         _gate = new(_stream, draw);
+        _modelGate = new(_device);
         bool tiny = options.Scale == BenchScale.Tiny;
         TimingOptions timing = tiny ? tinyTiming : new();
         _kernels = new(_stream, draw, timing, tiny ? 1 << 16 : _device.Limits.L2CacheBytes);
@@ -145,24 +147,32 @@ public sealed class BenchRun : IDisposable
     private void RunKernel(BenchRow row, CaseBuilder build)
     {
         GateResult gate = _gate.Check(build, row);
-        if (gate.Failure is { } failure)
-        {
-            _failed = true;
-            Refuse(row, $"wrong: {failure}");
-            return;
-        }
-
+        if (IsRefused(row, gate)) return;
         foreach (string mode in ModesOf(row).Where(mode => !_file.Has(row.Id, Ours, mode, _options.Round, ScaleName)))
             Append(row, mode, () => _kernels.Measure(build, row, mode), gate.RelativeL2);
     }
 
-    private void RunModel(BenchRow row) => Append(row, Pipeline, () =>
+    private void RunModel(BenchRow row)
     {
-        ModelResult result = _models.Measure(row);
-        return (result.Times, result.Variant);
-    });
+        GateResult gate = _modelGate.Check(_rows.Models[row.Model!]);
+        if (IsRefused(row, gate)) return;
+        Append(row, Pipeline, () =>
+        {
+            ModelResult result = _models.Measure(row);
+            return (result.Times, result.Variant);
+        }, gate.RelativeL2);
+    }
 
-    private void Append(BenchRow row, string mode, Func<(Samples Times, string? Variant)> measure, double? distance = null)
+    // What is wrong is not timed.
+    private bool IsRefused(BenchRow row, GateResult gate)
+    {
+        if (gate.Failure is not { } failure) return false;
+        _failed = true;
+        Refuse(row, $"wrong: {failure}");
+        return true;
+    }
+
+    private void Append(BenchRow row, string mode, Func<(Samples Times, string? Variant)> measure, double distance)
     {
         (double? clockBefore, double? powerBefore) = _card.Read();
         (Samples times, string? variant) = measure();

@@ -21,13 +21,15 @@ public static class CheckRun
         using GpuStream stream = device.CreateStream();
         _ = stream.Blas;
         CorrectnessGate gate = new(stream, new DeviceDraw(device));
+        ModelGate models = new(device);
         Stopwatch clock = Stopwatch.StartNew();
         (int right, int wrong) = (0, 0);
         foreach (BenchRow row in rows.Matching(options.Rows).TakeWhile(_ => clock.Elapsed < options.Budget))
         {
-            if (CaseTable.Of(row) is not { } build) continue;
+            CaseBuilder? build = CaseTable.Of(row);
+            if (build is null && !row.IsModel) continue;
             TimeSpan start = clock.Elapsed;
-            GateResult result = gate.Check(build, row);
+            GateResult result = build is null ? models.Check(rows.Models[row.Model!]) : gate.Check(build, row);
             (right, wrong) = result.Failure is null ? (right + 1, wrong) : (right, wrong + 1);
             Console.Out.WriteLine(FormattableString.Invariant($"{row.Id}: {result.Failure ?? $"right, {result.RelativeL2:G3}"} ({(clock.Elapsed - start).TotalSeconds:F1} s)"));
         }
