@@ -25,17 +25,7 @@
 //          the row's counts with them when the penalty is not 1
 #include "include/block.cuh"
 #include "include/philox.cuh"
-#include "include/rows.cuh"
-
-struct SamplerState {
-    u64 seed;
-    f32 temperature;
-    f32 top_p;
-    f32 min_p;
-    f32 repetition_penalty;
-    i32 top_k;
-    i32 reserved;
-};
+#include "include/sampler_state.cuh"
 
 struct SamplerParams {
     const f32* logits;
@@ -58,18 +48,6 @@ constexpr u64 WEIGHT_ONE = 1ull << 40;
 constexpr int RADIX_BINS = 2048;
 constexpr int RADIX_GROUPS = 64;
 
-GK_DEVICE i32* sampler_counts(const SlotMemory& states, i32 slot) {
-    return reinterpret_cast<i32*>(slot_address(states, slot) + sizeof(SamplerState));
-}
-
-// Orders like the float; a NaN has been taken out and a zero has one sign.
-GK_DEVICE u32 order_key(f32 x) {
-    const u32 bits = __float_as_uint(x);
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-GK_DEVICE f32 order_value(u32 key) { return __uint_as_float(key & 0x80000000u ? key & 0x7FFFFFFFu : ~key); }
-
 // One row's logits as the sampler sees them.
 struct SamplerRow {
     const f32* logits;
@@ -80,11 +58,7 @@ struct SamplerRow {
     u32 cut_key;            // the prefix of the order that is allowed: keys above cut_key, and of cut_key the tokens up to cut_token
     i32 cut_token;
 
-    GK_DEVICE u32 key(i32 token) const {
-        f32 x = logits[token];
-        if (penalty != 1.0f && counts[token] > 0) x = x > 0.0f ? x / penalty : x * penalty;
-        return order_key(x != x ? -__int_as_float(0x7F800000) : x + 0.0f);
-    }
+    GK_DEVICE u32 key(i32 token) const { return sampler_key(logits[token], counts, token, penalty); }
     GK_DEVICE bool allowed(i32 token, u32 key) const { return key > cut_key || (key == cut_key && token <= cut_token); }
     // (x - maximum) / temperature, 0 for the largest even if that is infinite.
     GK_DEVICE f32 distance(u32 key) const {
@@ -202,16 +176,16 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
         return;
     }
     const i32 slot = p.slot[r];
-    const SamplerState state = *reinterpret_cast<const SamplerState*>(slot_address(p.states, slot));
+    const SamplerState state = sampler_state(p.states, slot);
     i32* counts = sampler_counts(p.states, slot);
     SamplerRow row = {p.logits + r * p.logits_stride, counts, state.repetition_penalty, 0.0f, state.temperature, 0u, p.vocabulary - 1};
 
     // The first of the order: the highest key, and of equal keys the lowest token.
     u64 best = 0;
     for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK)
-        best = max_of(best, static_cast<u64>(row.key(token)) << 32 | static_cast<u32>(~token));
+        best = max_of(best, order_of(row.key(token), token));
     best = block_max<BLOCK>(best);
-    i32 chosen = static_cast<i32>(~static_cast<u32>(best));
+    i32 chosen = token_of(best);
 
     if (state.temperature > 0.0f) {
         row.maximum = order_value(static_cast<u32>(best >> 32));
@@ -231,7 +205,7 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
             const Selection s = select_prefix<BLOCK>(row, p.vocabulary, target, weight);
             cut_row<BLOCK>(row, p.vocabulary, s, by_weight ? ceil_div(s.needed, row.weight(static_cast<u32>(s.key))) : s.needed);
         }
-        const f32 farthest = state.min_p > 0.0f ? logf(state.min_p) : -__int_as_float(0x7F800000);
+        const f32 farthest = state.min_p > 0.0f ? logf(state.min_p) : minus_infinity();
         const auto weight = [&](i32 token) -> u64 {
             const u32 key = row.key(token);
             return row.allowed(token, key) && row.distance(key) >= farthest ? row.weight(key) : 0;

@@ -89,6 +89,9 @@ internal sealed class Activations : IDisposable
 
     public TensorView Logits(long rows) => _logits.In(_memory, rows);
 
+    /// <summary>The largest logit of each row and tile of the vocabulary, in the place of the logits, which are larger.</summary>
+    public TensorView Best(long rows, int tiles) => TensorView.Of(_memory, _logits.Offset, ElementType.UInt64, rows, tiles);
+
     public DeviceMemory Memory => _memory;
 
     /// <summary>Byte offset of the logits in <see cref="Memory"/>.</summary>

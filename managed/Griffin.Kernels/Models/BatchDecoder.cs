@@ -10,6 +10,7 @@ public sealed class BatchDecoder : IDisposable
     private readonly DecodeState[] _states;
     private readonly int[] _next;
     private readonly SamplerSettings[] _settings;
+    private readonly bool _greedy;
     private readonly int[] _versions;
     private readonly int[] _positions;
     private readonly int[] _slots;
@@ -24,6 +25,7 @@ public sealed class BatchDecoder : IDisposable
         _states = states;
         _next = new int[states.Length];
         _settings = settings.ToArray();
+        _greedy = _settings.All(setting => setting.Temperature == 0);
         _versions = new int[states.Length];
         _positions = new int[states.Length];
         _slots = [.. states.Select(state => state.Slot)];
@@ -78,7 +80,7 @@ public sealed class BatchDecoder : IDisposable
             if (_active[row]) _states[row].BeginWrite();
         }
 
-        ReadOnlySpan<int> drawn = _graph.Step();
+        ReadOnlySpan<int> drawn = _graph.Step(_greedy);
         _dirty = false;
         for (int row = 0; row < _states.Length; row++)
         {

@@ -15,6 +15,7 @@ internal sealed class DecodeGraph : IDisposable
     private readonly CallInputs _inputs;
     private readonly PinnedBuffer<int> _drawn;
     private GpuGraph? _graph;
+    private GpuGraph? _greedyGraph;
 
     public DecodeGraph(GriffinSession session, LayerStack layers, Activations activations, int rows)
     {
@@ -45,10 +46,13 @@ internal sealed class DecodeGraph : IDisposable
         _inputs.Send(_session.Stream, tokens, positions, [.. Enumerable.Range(0, Rows + 1)], slots);
 
     /// <summary>Runs one step and returns the drawn tokens.</summary>
-    public ReadOnlySpan<int> Step()
+    /// <param name="greedy">Every row takes its most probable token, so that a step without logits will do.</param>
+    public ReadOnlySpan<int> Step(bool greedy)
     {
-        _graph ??= Capture();
-        _session.Stream.Launch(_graph);
+        greedy &= _layers.ChoosesTokens(Rows);
+        ref GpuGraph? graph = ref greedy ? ref _greedyGraph : ref _graph;
+        graph ??= Capture(greedy);
+        _session.Stream.Launch(graph);
         _session.Stream.Synchronize();
         return _drawn.Span;
     }
@@ -56,17 +60,18 @@ internal sealed class DecodeGraph : IDisposable
     public void Dispose()
     {
         _graph?.Dispose();
+        _greedyGraph?.Dispose();
         _inputs.Dispose();
         _drawn.Dispose();
     }
 
-    private GpuGraph Capture()
+    private GpuGraph Capture(bool greedy)
     {
         GpuStream stream = _session.Stream;
         stream.BeginCapture();
         try
         {
-            Queue(stream);
+            Queue(stream, greedy);
             StatePool states = _session.States;
             List<DeviceMemory> uses = [states.Memory, states.Seen.Owner, states.Samplers.Memory, _session.Model.Weights.Memory, _activations.Memory, _inputs.Memory];
             if (_session.Model.Kernels.Attention is { } attention) uses.Add(attention.Phases.Owner);
@@ -79,17 +84,27 @@ internal sealed class DecodeGraph : IDisposable
         }
     }
 
-    private void Queue(GpuStream stream)
+    private void Queue(GpuStream stream, bool greedy)
     {
         ModelKernels kernels = _session.Model.Kernels;
         StatePool states = _session.States;
         TensorView tokens = _inputs.Tokens(Rows);
         TensorView positions = _inputs.Positions(Rows);
         PackedRows rows = _inputs.Rows(Rows, Rows, states.Seen);
-        TensorView logits = _activations.Logits(Rows);
-        _layers.RunToLogits(new Call(stream, rows, tokens, positions, Step: !kernels.BatchInvariant), logits);
+        TensorView slots = _inputs.Slots(Rows);
+        Call call = new(stream, rows, tokens, positions, Step: !kernels.BatchInvariant);
         kernels.Sampler.Count(stream, rows, tokens, states.Samplers.State);
-        kernels.Sampler.Run(stream, logits, positions, _inputs.Slots(Rows), states.Samplers.State, tokens);
+        if (greedy)
+        {
+            _layers.RunToTokens(call, slots, states.Samplers.State);
+        }
+        else
+        {
+            TensorView logits = _activations.Logits(Rows);
+            _layers.RunToLogits(call, logits);
+            kernels.Sampler.Run(stream, logits, positions, slots, states.Samplers.State, tokens);
+        }
+
         kernels.AdvanceStep.Run(stream, rows, states.Seen, positions);
         stream.CopyToHost(tokens.Owner, 0, _drawn, 0, Rows);
     }

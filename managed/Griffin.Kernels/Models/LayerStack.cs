@@ -81,6 +81,16 @@ internal sealed class LayerStack
         RunHead(call.Stream, _activations.Normed(call.Count), logits);
     }
 
+    /// <summary>Whether <see cref="RunToTokens"/> serves so many rows.</summary>
+    public bool ChoosesTokens(int rows) => _fused is not null && rows <= FusedKernels.MaxRows;
+
+    /// <summary>Queues all layers and the greedy head of a step, which replaces the call's tokens by the most probable next ones.</summary>
+    public void RunToTokens(in Call call, TensorView slots, LayerState samplers)
+    {
+        NormedInput last = _fused!.Run(call, _embedding, _finalNorm, AfterBlock);
+        _fused.RunGreedyHead(call, last, _embedding, slots, samplers);
+    }
+
     /// <summary>Queues the head over normed rows: logits, soft-capped, float32 [rows, V].</summary>
     public void RunHead(GpuStream stream, TensorView normed, TensorView logits)
     {
@@ -88,7 +98,7 @@ internal sealed class LayerStack
         if (_config.LogitsSoftCap > 0) _kernels.SoftCap.Run(stream, logits, _config.LogitsSoftCap);
     }
 
-    private FusedLayers? FusedFor(in Call call) => call.Step && call.Count <= FusedKernels.MaxRows ? _fused : null;
+    private FusedLayers? FusedFor(in Call call) => call.Step && ChoosesTokens(call.Count) ? _fused : null;
 
     private TensorView RunTemporal(in Call call, int index, TensorView normed, TensorView delta)
     {

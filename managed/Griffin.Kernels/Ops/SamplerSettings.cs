@@ -64,7 +64,7 @@ public sealed record SamplerSettings
     private static ArgumentOutOfRangeException Wrong(string setting, object value, string range) => new(setting, value, $"{setting} must be {range}.");
 }
 
-/// <summary>Mirror of SamplerState in sampler.cu.</summary>
+/// <summary>Mirror of SamplerState in sampler_state.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct SamplerState
 {

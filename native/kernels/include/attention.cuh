@@ -1,9 +1,8 @@
 // What the attention kernels share: which tokens of a tile can be treated together, and where the key of a position lies.
 #pragma once
+#include "include/math.cuh"
 #include "include/rows.cuh"
 #include "include/vec.cuh"
-
-GK_DEVICE f32 minus_infinity() { return __int_as_float(static_cast<i32>(0xFF800000u)); }
 
 // Neighbouring tokens [first, end) of one document of one row.
 struct Segment {

@@ -4,6 +4,8 @@
 #pragma once
 #include "include/base.cuh"
 
+GK_DEVICE f32 minus_infinity() { return __int_as_float(static_cast<i32>(0xFF800000u)); }
+
 // 1 / (1 + e^-x). Tends to 0 by underflow and to 1 without overflow.
 GK_DEVICE f32 sigmoid(f32 x) { return 1.0f / (1.0f + expf(-x)); }
 

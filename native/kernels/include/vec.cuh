@@ -45,7 +45,7 @@ GK_DEVICE Vec<T, VEC16<T>> load_streamed(const T* p) {
     return load_vec<VEC16<T>>(p);
 #else
     union { uint4 word; Vec<T, VEC16<T>> vec; } u;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.word.x), "=r"(u.word.y), "=r"(u.word.z), "=r"(u.word.w) : "l"(p));
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.word.x), "=r"(u.word.y), "=r"(u.word.z), "=r"(u.word.w) : "l"(__cvta_generic_to_global(p)));
     return u.vec;
 #endif
 }

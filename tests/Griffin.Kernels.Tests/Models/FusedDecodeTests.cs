@@ -13,18 +13,20 @@ namespace Griffin.Kernels.Tests.Models;
 public sealed class FusedDecodeTests
 {
     private const int MostRows = 65; // one more than the fused kernels take
+    private static readonly int[] tilesAndPrimes = [1, 2, 7, 8, 9, 13, 16, 17, 31, 32, 33, 61, 64, 65];
 
-    /// <summary>Every batch size, each step on the states that the one before left.</summary>
+    /// <summary>Batch sizes (in bfloat16 every one), each step on the states that the one before left.</summary>
     [TestCase(ElementType.Float32, 1e-4)]
     [TestCase(ElementType.BFloat16, 0.1)]
     public void Every_batch_size_agrees_with_the_single_ops(ElementType precision, double tolerance)
     {
+        var counts = precision == ElementType.BFloat16 ? Enumerable.Range(1, MostRows) : tilesAndPrimes;
         SessionOptions sizes = new() { Slots = MostRows, MaxBatch = MostRows, ChunkTokens = 512 };
         var folder = new OracleData("small").Folder;
         using var fused = new ModelRun(TestDevices.Plain, folder, precision, DecodePath.Fused, sizes);
         using var plain = new ModelRun(TestDevices.Plain, folder, precision, DecodePath.Plain, sizes);
         var (mine, theirs) = (Prefilled(fused), Prefilled(plain));
-        for (var rows = 1; rows <= MostRows; rows++)
+        foreach (var rows in counts)
         {
             int[][] tokens = [.. new CounterRandom((ulong)rows).Integers(rows, 0, 256).Select(token => new[] { token })];
             var actual = fused.ForwardRows(mine[..rows], tokens);
@@ -38,14 +40,41 @@ public sealed class FusedDecodeTests
 
     /// <summary>A decoder's graph draws the same tokens, greedy and not, on the shipped model.</summary>
     [Test]
-    public void Decoders_draw_the_same_tokens([Values(0f, 0.8f)] float temperature)
+    public void Decoders_draw_the_same_tokens([Values(0f, 0.8f)] float temperature, [Values(1f, 1.3f)] float penalty)
     {
         SessionOptions sizes = new() { Slots = 3, MaxBatch = 3 };
         using var fused = new ModelRun(TestDevices.Plain, TestData.AustenTiny, ElementType.Float32, DecodePath.Fused, sizes);
         using var plain = new ModelRun(TestDevices.Plain, TestData.AustenTiny, ElementType.Float32, DecodePath.Plain, sizes);
-        SamplerSettings settings = new() { Temperature = temperature, Seed = 5 };
+        SamplerSettings settings = new() { Temperature = temperature, RepetitionPenalty = penalty, Seed = 5 };
         int[][] prompts = [[1, 72, 101], [1, 84, 104, 101, 32], [1, 65]];
         Assert.That(fused.Draw(prompts, settings, 40), Is.EqualTo(plain.Draw(prompts, settings, 40)));
+    }
+
+    /// <summary>A decoder whose rows are all greedy and one with other rows beside them choose the same, turn by turn on one set of states.</summary>
+    [Test]
+    public void Greedy_graphs_and_others_take_turns()
+    {
+        using var run = new ModelRun(TestDevices.Plain, TestData.AustenTiny, ElementType.Float32, DecodePath.Fused, new SessionOptions { Slots = 2, MaxBatch = 2 });
+        int[] Tokens(Func<int, SamplerSettings> settingsOfSecond)
+        {
+            using var first = run.Session.States.Rent();
+            using var second = run.Session.States.Rent();
+            List<int> drawn = [];
+            for (var round = 0; round < 4; round++)
+            {
+                using var decoder = run.Session.CreateDecoder([first, second], [SamplerSettings.Greedy, settingsOfSecond(round)]);
+                decoder.Feed(0, drawn.Count == 0 ? 72 : drawn[^1]);
+                decoder.Feed(1, 65);
+                for (var step = 0; step < 5; step++)
+                    drawn.Add(decoder.Step()[0]);
+            }
+
+            return [.. drawn];
+        }
+
+        var alone = Tokens(_ => SamplerSettings.Greedy);
+        Assert.That(Tokens(round => new SamplerSettings { Temperature = round % 2 }), Is.EqualTo(alone));
+        Assert.That(Tokens(_ => new SamplerSettings { Temperature = 1 }), Is.EqualTo(alone));
     }
 
     /// <summary>Five kernels a recurrent layer and six an attention layer, of which two are attention's own; beyond them only the step's frame.</summary>
