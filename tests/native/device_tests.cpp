@@ -38,6 +38,27 @@ __global__ void wait_for_a_block_that_faults(unsigned* arrived) {
     if (blockIdx.x == 0) __trap();
     while (atomicAdd(arrived, 0u) == 0) __nanosleep(100);
 }
+__global__ void chain(unsigned* tickets, unsigned* flags, long long* sums, int work) {
+    __shared__ unsigned turn;
+    if (threadIdx.x == 0) turn = atomicAdd(tickets, 1u);
+    __syncthreads();
+    unsigned mine = turn, noise = mine;
+    for (unsigned i = 0; i < work + mine * 7919u % 1000u; ++i) noise = noise * 1664525u + 1013904223u;
+    if (threadIdx.x != mine % blockDim.x) return;
+    long long before = 0;
+    if (mine > 0) {
+        while (atomicAdd(&flags[mine - 1], 0u) == 0) __nanosleep(20);
+        __threadfence();
+        before = sums[mine - 1];
+    }
+    sums[mine] = before + mine + (noise == 1u);
+    __threadfence();
+    atomicExch(&flags[mine], 1u);
+}
+__global__ void wait_for_a_later_block(unsigned* arrived) {
+    if (blockIdx.x == 0) while (atomicAdd(arrived, 0u) == 0) __nanosleep(100);
+    else atomicExch(arrived, 1u);
+}
 __global__ void wild(int* x, long long offset) { x[offset] = 1; }
 __global__ void deep(int* x, int n) {
     volatile int local[60000];
@@ -144,6 +165,33 @@ TEST_CASE("blocks that wait for one that faulted end with it") {
     void* parameters[] = {&arrived.address};
     CHECK_RESULT(715, cuLaunchCooperativeKernel(kernel.function, 4, 1, 1, 32, 1, 1, 0, nullptr, parameters));
     CHECK_CONTAINS(last_fault(), "block (0, 0, 0)");
+}
+
+TEST_CASE("blocks that wait for those with smaller tickets finish, however few run at once and in whatever order they begin") {
+    constexpr unsigned blocks = 3000;
+    for (int run = 0; run < 5; ++run) {
+        const bool checked = run >= 2;
+        Device device(checked, 10 + run, 0, run == 0 ? 1 : 0);
+        Kernel kernel(device, kSource, "chain");
+        Buffer<unsigned> tickets(std::vector<unsigned>(1, 0)), flags(std::vector<unsigned>(blocks, 0));
+        Buffer<long long> sums(std::vector<long long>(blocks, -1));
+        CHECK_RESULT(0, kernel.launch(nullptr, blocks, 32, 0, tickets.address, flags.address, sums.address, 300));
+        const std::vector<long long> result = sums.read();
+        long long expected = 0;
+        bool equal = true;
+        for (unsigned i = 0; i < blocks; ++i) equal = equal && result[i] == (expected += i);
+        CHECK(equal);
+        CHECK(tickets.read()[0] == blocks);
+    }
+}
+
+TEST_CASE("a block that waits for one that cannot begin is a fault, not a hang") {
+    Device device(false, 1, 0, 1);
+    Kernel kernel(device, kSource, "wait_for_a_later_block");
+    Buffer<unsigned> arrived(std::vector<unsigned>(1, 0));
+    CHECK_RESULT(702, kernel.launch(nullptr, 2, 32, 0, arrived.address));
+    CHECK_CONTAINS(last_fault(), "block (0, 0, 0)");
+    CHECK_CONTAINS(last_fault(), "may wait only for blocks that are known to have begun");
 }
 
 TEST_CASE("an access to unmapped memory, exhausted local memory, a division by zero and a trap end the launch, not the process") {

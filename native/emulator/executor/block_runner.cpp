@@ -21,6 +21,10 @@ __thread BlockRunner* running;
 
 // Offset of the first shared array in the worker's arena, and the alignment of the dynamic one.
 constexpr unsigned kSharedAlignment = 256;
+
+constexpr std::chrono::seconds kLongestWait{10};
+// Pauses further apart belong to different waits.
+constexpr std::chrono::seconds kForgottenPause{2};
 } // namespace
 
 BlockRunner::BlockRunner() {
@@ -103,6 +107,7 @@ void BlockRunner::run_block(unsigned long long linear_block) {
     _parked = 0;
     _ready_head = _ready_tail = 0;
     _barrier.arrived = 0;
+    _last_pause = {};
     if (_watched) {
         order_threads(linear_block);
         announce_block();
@@ -297,8 +302,13 @@ void BlockRunner::fail_deadlock() {
     fail(CUDA_ERROR_LAUNCH_FAILED, text, waiting ? waiting->site : nullptr);
 }
 
-void BlockRunner::pause() {
+void BlockRunner::pause(const void* site) {
     if (_fault->raised.load(std::memory_order_acquire)) emu_jump(_main_stack_pointer);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - _last_pause > kForgottenPause) _waiting_since = now;
+    _last_pause = now;
+    if (!_launch->cooperative && now - _waiting_since > kLongestWait)
+        fail(CUDA_ERROR_LAUNCH_TIMEOUT, "has waited 10 seconds for other blocks: on a GPU, too, a block may wait only for blocks that are known to have begun", site);
     std::this_thread::yield();
 }
 

@@ -5,6 +5,7 @@
 #include "executor/fibre.h"
 #include "executor/launch.h"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,8 +37,9 @@ public:
 
     void block_rendezvous(void* operands, EmuBlockStep step, const void* site);
     void warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step, const void* site);
-    // Gives way to other operating-system threads; ends the block when the launch has faulted elsewhere.
-    void pause();
+    // Gives way to other operating-system threads; ends the block when the launch has faulted elsewhere, or when it has waited too long for
+    // blocks that never come: no more run at once than there are workers, and a block keeps its worker until it ends.
+    void pause(const void* site);
     [[noreturn]] void thread_ended();
     [[noreturn]] void threads_exhausted();
 
@@ -75,6 +77,7 @@ private:
     EmuDim _shape{};
     unsigned _parked = 0;
     bool _in_kernel = false;
+    std::chrono::steady_clock::time_point _waiting_since{}, _last_pause{};
     Barrier _barrier;
     unsigned _warp_arrived[kMaxThreads / 32]{};
     EmuWarpStep _warp_steps[kMaxThreads]{};

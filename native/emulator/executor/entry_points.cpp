@@ -32,7 +32,7 @@ void emu_note_access(int lane, const void* address, unsigned bytes, bool write) 
 
 void emu_thread_started() { check::set_thread(runner().checker(), emu_current->linear); }
 
-void emu_pause() { runner().pause(); }
+void emu_pause() { runner().pause(__builtin_return_address(0)); }
 
 void emu_trap() { runner().fail(CUDA_ERROR_ILLEGAL_INSTRUCTION, "the kernel executed a trap", __builtin_return_address(0)); }
 
