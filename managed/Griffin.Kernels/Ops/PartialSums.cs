@@ -5,15 +5,21 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
-/// The second pass of a reduction over rows: sum[c] += Σ_p parts[p, c], in order, float32. The ops whose gradients sum over tokens write one row of
+/// The second pass of a reduction over rows: sum[c] += Σ_p parts[p, c], in a fixed order, float32. The ops whose gradients sum over tokens write one row of
 /// parts per block of tokens and end with it: no atomics, equal bits always.
 /// </summary>
 public sealed class PartialSums : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int MaxThreads = 64;
     private const int Vector = 4;
+    private const int Slices = 8;
 
     private static readonly VariantTable<int> variants = new(KernelSource.BuiltIn("partial_sums.cu"),
+        new KernelVariant<int>("sliced", q => new($"partial_sums<{Vector}, {Slices}>", 32 * Slices) { Vector = Vector, TileColumns = 32 * Vector })
+        {
+            Fits = q => q.Shape % Vector == 0,
+            Preferred = q => q.Kind == GpuDeviceKind.Cuda,
+        },
         new KernelVariant<int>("vector", q => Plan(q, Vector)) { Fits = q => q.Shape % Vector == 0 },
         new KernelVariant<int>("general", q => Plan(q, 1)));
 
@@ -72,7 +78,7 @@ public sealed class PartialSums : KernelOp, IKernelCatalogue, ISelfTested
         return sum;
     }
 
-    private static KernelPlan Plan(in VariantQuery<int> query, int vector) => KernelPlan.ByColumns($"partial_sums<{vector}>", query.Shape, vector, MaxThreads);
+    private static KernelPlan Plan(in VariantQuery<int> query, int vector) => KernelPlan.ByColumns($"partial_sums<{vector}, 1>", query.Shape, vector, MaxThreads);
 }
 
 /// <summary>How the rows of a reduction fall into parts: few enough to add up in one pass, by the number of rows alone.</summary>

@@ -36,6 +36,14 @@ internal static class ScanTiles
     /// <summary>Places of the chunks, or tiles, of a call; a few of them stay unused.</summary>
     public static long Places(int tokens, int rows, int chunk) => (long)(tokens / chunk) + rows;
 
+    /// <summary>
+    /// The best form for a call on a GPU. Two blocks of channels for every multiprocessor keep memory busy with rows walked in time; with fewer, time is cut.
+    /// Rows of a few tokens are not worth a tile.
+    /// </summary>
+    public static ScanForm FormFor(DeviceLimits limits, int tokens, int rows, int width) =>
+        tokens < (long)Warps * rows ? ScanForm.Sequential
+        : (long)rows * width >= 2L * Channels * limits.MultiprocessorCount ? ScanForm.Ring : ScanForm.LookBack;
+
     /// <summary>The plan of a kernel whose blocks take tiles.</summary>
     public static KernelPlan Plan(in VariantQuery<int> query, string kernel, int sharedBytes = 0) =>
         new($"{kernel}<{query.T}>", Threads) { Vector = query.Vector, TileColumns = Channels, SharedBytes = sharedBytes };
@@ -74,17 +82,13 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
 
     public PlannedKernel<TParams>? LookBack { get; init; }
 
-    /// <summary>
-    /// The form for a call. Two blocks of channels for every multiprocessor keep memory busy with rows walked in time; with fewer, time is cut. Rows of a
-    /// few tokens are not worth a tile.
-    /// </summary>
+    /// <summary>The form for a call.</summary>
     public ScanForm FormFor(int tokens, int rows)
     {
         if (Sequential is null) return Chunked is not null ? ScanForm.Chunked : Ring is not null ? ScanForm.Ring : ScanForm.LookBack;
-        DeviceLimits limits = device.Limits;
-        if (Ring is not null && LookBack is not null && tokens >= ScanTiles.Warps * (long)rows)
-            return (long)rows * width >= 2L * ScanTiles.Channels * limits.MultiprocessorCount ? ScanForm.Ring : ScanForm.LookBack;
-        bool cut = Chunked is not null && tokens >= 2L * ScanTiles.ChunkTokens * rows && (long)rows * width < 4L * limits.WarpSize * limits.MultiprocessorCount;
+        ScanForm form = ScanTiles.FormFor(device.Limits, tokens, rows, width);
+        if (Ring is not null && LookBack is not null) return form;
+        bool cut = Chunked is not null && form == ScanForm.LookBack && tokens >= 2L * ScanTiles.ChunkTokens * rows;
         return cut ? ScanForm.Chunked : ScanForm.Sequential;
     }
 
