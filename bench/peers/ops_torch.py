@@ -13,7 +13,7 @@ from cases import LIMIT, SIZES, TYPES, NotMeasured, Op, wide
 from inputs import decay, normal, tokens, uniform
 
 CHECKED = 16
-COMPOSED = ("gate_up_gelu", "rg_lru_mixer")  # round in between as well
+COMPOSED = ("gate_up_gelu", "gated_matmul", "rg_lru_mixer")  # round in between as well
 SCALE, BIAS = 0.5, 0.1  # standard deviations of norms' scales and of biases
 
 
@@ -162,12 +162,13 @@ def fused_adam_w(master, gradient, first, second, step, weights):
 def build(row, device):
     """The Op of a row; NotMeasured where torch has no counterpart."""
     s, draw = row["shape"], Draw(row, device)
-    maker = MAKERS.get(row["op"])
+    import ops_fused  # which takes its pieces from here
+    maker = MAKERS.get(row["op"]) or ops_fused.MAKERS.get(row["op"])
     if maker is None:
         raise NotMeasured("torch has no counterpart of this op")
     op = maker(row, s, draw)
     op.gradient_seed = draw.gradient_seed()
-    op.limit = LIMIT[row["type"]] * (2 if row["op"] in COMPOSED else 1)
+    op.limit = LIMIT[row["type"]] * (2 if row["op"] in COMPOSED or row["op"] in ops_fused.MAKERS else 1)
     return op
 
 
@@ -218,7 +219,7 @@ def _rg_lru(row, s, draw):
     return Op(inputs, scans_torch.rg_lru, wrt=(0, 1, 2, 3), cut=channels, local=(0, 1, 2, 3))
 
 
-def _gate_weights(s, draw):
+def gate_weights(s, draw):
     size = s["width"] // s["blocks"]
     weight = lambda name: draw.normal(name, s["blocks"], size, size, scale=1 / math.sqrt(size))
     bias = lambda name: draw.normal(name, s["width"], scale=BIAS)
@@ -228,7 +229,7 @@ def _gate_weights(s, draw):
 def _gates(row, s, draw):
     def forward(z, wi, bi, wa, ba):
         return torch.cat([scans_torch.block_diagonal(z, wi, bi), scans_torch.block_diagonal(z, wa, ba)], -1)
-    return Op([draw.normal("z", s["rows"], s["width"]), *_gate_weights(s, draw)], forward, wrt=(0, 1, 2, 3, 4), cut=first_rows(1, 2, 3, 4), local=(0,))
+    return Op([draw.normal("z", s["rows"], s["width"]), *gate_weights(s, draw)], forward, wrt=(0, 1, 2, 3, 4), cut=first_rows(1, 2, 3, 4), local=(0,))
 
 
 def _mixer(row, s, draw):
@@ -238,7 +239,7 @@ def _mixer(row, s, draw):
         return t[:1] if which in (1, 3) else t[..., :size]
 
     shape = (s["batch"], s["tokens"], s["width"])
-    inputs = [draw.normal("z", *shape), *_gate_weights(s, draw), draw.normal("y", *shape), draw.decay(s["width"])]
+    inputs = [draw.normal("z", *shape), *gate_weights(s, draw), draw.normal("y", *shape), draw.decay(s["width"])]
     return Op(inputs, scans_torch.mixer, wrt=tuple(range(7)), cut=cut, local=tuple(range(7)))
 
 
@@ -249,7 +250,8 @@ def _linear_scan(row, s, draw):
 
 
 def _embedding(row, s, draw):
-    ids, table = draw.tokens("tokens", s["rows"], s["vocabulary"]), draw.normal("table", s["vocabulary"], s["width"])
+    count = s["batch"] if row["pass"] == "step" else s["rows"]
+    ids, table = draw.tokens("tokens", count, s["vocabulary"]), draw.normal("table", s["vocabulary"], s["width"])
     scale = torch.tensor(math.sqrt(s["width"])).bfloat16().item()
     forward = lambda ids, table: (wide(F.embedding(ids, table)) * scale).to(table.dtype)
     return Op([ids, table], forward, wrt=(1,), cut=lambda which, t: t if which == 1 else t[:CHECKED])
@@ -312,7 +314,7 @@ def _adam_w(row, s, draw):
 
 
 MAKERS = {
-    "copy": _copy, "read": _read, "matmul": _matmul, "gate_up_gelu": _gate_up, "rms_norm": _rms_norm, "residual_rms_norm": _residual_rms_norm,
+    "copy": _copy, "read": _read, "matmul": _matmul, "gate_up_gelu": _gate_up, "gated_matmul": _gate_up, "rms_norm": _rms_norm, "residual_rms_norm": _residual_rms_norm,
     "gelu_multiply": _gelu_multiply, "conv1d": _conv1d, "rg_lru": _rg_lru, "block_diagonal_gates": _gates, "rg_lru_mixer": _mixer,
     "linear_scan": _linear_scan, "embedding": _embedding, "cross_entropy": _cross_entropy, "linear_cross_entropy": _linear_cross_entropy,
     "rotary_embedding": _rotary, "ring_append": _ring_append, "sampler": _sampler, "column_sum": _column_sum, "gradient_norm": _gradient_norm,
