@@ -50,7 +50,8 @@ __global__ void __launch_bounds__(256) gelu_multiply_backward(GeluMultiplyBackwa
             u[i] = dy[i] * gelu.value;
         }
         T* d_gate = static_cast<T*>(p.d_gate_up) + row * p.d_gate_up_stride + c;
+        T* d_up = static_cast<T*>(p.d_gate_up) + row * p.d_gate_up_stride + (c + p.width);
         store_floats<VEC>(d_gate, g);
-        store_floats<VEC>(d_gate + p.width, u);
+        store_floats<VEC>(d_up, u);
     }
 }
