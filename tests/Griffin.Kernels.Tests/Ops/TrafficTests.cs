@@ -1,5 +1,6 @@
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
+using static Griffin.Kernels.Tests.Ops.TrafficLaws;
 
 namespace Griffin.Kernels.Tests.Ops;
 
@@ -10,7 +11,6 @@ namespace Griffin.Kernels.Tests.Ops;
 [TestFixture]
 internal sealed class TrafficTests
 {
-    private const double Slack = 1.05;
     private const int Rows = 130;
 
     private GpuDevice _device = null!;
@@ -409,22 +409,4 @@ internal sealed class TrafficTests
         test.Stream.Synchronize();
         return _device.TakeCounters();
     }
-
-    private static void AssertStreamed(LaunchCounters launch, TensorView view, bool read, string variant, int times = 1)
-    {
-        var counted = launch[view.Owner];
-        var bytes = view.Length * view.Type.SizeOf() * times;
-        Assert.That(bytes / times, Is.GreaterThanOrEqualTo(64 * 1024), "the law is about 64 KB and more");
-        var (requested, sectors) = read ? (counted.BytesRead, counted.RequestSectorsRead) : (counted.BytesWritten, counted.RequestSectorsWritten);
-        Assert.Multiple(() =>
-        {
-            Assert.That(requested, Is.InRange(bytes / times, (long)(Slack * bytes)), $"{launch.Kernel} ({variant}): bytes of a streamed tensor");
-            // Rows of odd width start in mid-sector, and a warp reads 32 elements of 2 bytes where a variant moves them singly: one more sector per request.
-            var wholeSectors = view.Columns % 16 == 0 ? Slack * bytes / 32 : 2 * bytes / 32;
-            Assert.That(sectors, Is.LessThanOrEqualTo(wholeSectors), $"{launch.Kernel} ({variant}): sectors of a streamed tensor");
-        });
-    }
-
-    private static void AssertShared(LaunchCounters launch, TensorView view, int times, string variant) =>
-        Assert.That(launch[view.Owner].BytesRead, Is.InRange(1, view.Length * view.Type.SizeOf() * times), $"{launch.Kernel} ({variant}): bytes of a shared operand");
 }
