@@ -11,6 +11,7 @@ public sealed record BenchOptions
         """
         usage: Griffin.Bench [--device auto|cuda[:N]|emulator] [--rows REGEX] [--scale full|tiny] [--out FILE] [--budget 8m] [--round N] [--list-file FILE] [--list | --check]
                Griffin.Bench report FILE... --out FOLDER
+               Griffin.Bench predict [FILE...]        the table of bench/NOTES.md: an H100's predicted times, and the measured ones of results
                Griffin.Bench training-step [key=value...]
                Griffin.Bench host [BenchmarkDotNet's options]
           --rows       only rows whose id matches; the ceilings always

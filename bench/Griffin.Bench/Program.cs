@@ -1,3 +1,4 @@
+using Griffin.Bench.Predictions;
 using Griffin.Bench.Report;
 using Griffin.Bench.Rows;
 using Griffin.Kernels.Runtime;
@@ -16,6 +17,8 @@ internal static class Program
             {
                 case ["report", .. var rest]:
                     return ReportCommand.Run(rest);
+                case ["predict", .. var rest]:
+                    return PredictCommand.Run(rest);
                 case ["training-step", .. var rest]:
                     TrainingStep.Run(rest.Select(arg => arg.Split('=', 2)).ToDictionary(parts => parts[0], parts => parts.Length == 2 ? parts[1] : "true"));
                     return 0;

@@ -1,0 +1,176 @@
+using Griffin.Bench.Limits;
+using Griffin.Bench.Rows;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Bench.Predictions;
+
+/// <summary>
+/// The launches of our ops on an H100 in bfloat16, with what they move beyond the least (the Traffic lines of the kernels' contracts) and about how many
+/// instructions an element takes, counted in their machine code.
+/// </summary>
+internal static class OpEstimates
+{
+    private const double S = 2;                 // bytes of a bfloat16
+    private const double Float = sizeof(float);
+    private const double Vector = 8;            // elements of a 16-byte access
+    private const double Hop = 1.5e-6;          // of a look-back's carry, through the level-2 cache
+    private const double HopTiles = 8;          // tiles that a hop passes
+
+    /// <summary>The launches of a row's op; empty where none are modelled.</summary>
+    public static IReadOnlyList<LaunchEstimate> Of(BenchRow row)
+    {
+        if (row.Type != ElementType.BFloat16) return [];
+        return (row.Op, row.Pass) switch
+        {
+            ("rms_norm", "forward") => [RmsNorm(row["rows"], row["width"], residual: false)],
+            ("residual_rms_norm", _) => [RmsNorm(row["rows"], row["width"], residual: true)],
+            ("rms_norm", "backward") => RmsNormBackward(row["rows"], row["width"]),
+            ("gelu_multiply", "forward") => [GeluMultiply(row["rows"], row["width"])],
+            ("gelu_multiply", "backward") => [GeluMultiplyBackward(row["rows"], row["width"])],
+            ("conv1d", "forward") => [Conv1D(row.AllTokens, row["width"])],
+            ("conv1d", "backward") => Conv1DBackward(row.AllTokens, row["width"]),
+            ("rg_lru", "forward") => [RgLru(row["batch"], row["tokens"], row["width"])],
+            ("rg_lru", "backward") => RgLruBackward(row["batch"], row["tokens"], row["width"]),
+            ("block_diagonal_gates", "forward") => [Gates(row["rows"], row["width"], row["blocks"])],
+            ("block_diagonal_gates", "backward") => GatesBackward(row["rows"], row["width"], row["blocks"]),
+            ("rg_lru_mixer", var pass) => Mixer(row, pass),
+            ("window_attention", "forward") => [WindowAttention(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
+            ("window_attention", "backward") => WindowAttentionBackward(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"]),
+            ("embedding", "forward") => [Embedding(row["rows"], row["width"])],
+            ("column_sum", _) => ColumnSum(row["rows"], row["width"]),
+            ("adam_w", _) => [AdamW(row["parameters"])],
+            ("rotary_embedding", "forward") => [Rotary(row.AllTokens, row["heads"], row["head_dim"])],
+            _ => [],
+        };
+    }
+
+    public static LaunchEstimate RmsNorm(double n, double d, bool residual)
+    {
+        int threads = d <= 2560 ? 160 : 256;
+        Work least = residual ? ElementwiseWork.ResidualRmsNorm(n, d, S) : ElementwiseWork.RmsNorm(n, d, S);
+        return new($"rms_norm<bf16, 8, {threads}, 2, {(residual ? "true" : "false")}>", n) { Bytes = least.Bytes, Instructions = (residual ? 14 : 10) * n * d, InFlight = residual ? 64 : 32 };
+    }
+
+    private static LaunchEstimate[] RmsNormBackward(double n, double d)
+    {
+        double parts = Math.Ceiling(n / Math.Max(16, Math.Ceiling(n / 512)));
+        return [new("rms_norm_backward<bf16, 8, 320, 1>", parts) { Bytes = ElementwiseWork.RmsNormBackward(n, d, S).Bytes + Float * parts * d, Instructions = 20 * n * d }, PartialSums(parts, d)];
+    }
+
+    // Parts of a sum over rows, added in order: few threads, eight loads each on the way, from the level-2 cache.
+    private static LaunchEstimate PartialSums(double parts, double width) =>
+        new("partial_sums<4>", Math.Ceiling(width / 256)) { Bytes = Float * parts * width, ReadsOnly = true, InFlight = 128, Latency = 300e-9 };
+
+    public static LaunchEstimate GeluMultiply(double n, double f) =>
+        new("gelu_multiply<bf16, 8, 4>", Tiles(n, 4) * Tiles(f, 128 * Vector)) { Bytes = ElementwiseWork.GeluMultiply(n, f, S).Bytes, Instructions = 40 * n * f };
+
+    private static LaunchEstimate GeluMultiplyBackward(double n, double f) =>
+        new("gelu_multiply_backward<bf16, 8, 4>", Tiles(n, 4) * Tiles(f, 128 * Vector)) { Bytes = ElementwiseWork.GeluMultiplyBackward(n, f, S).Bytes, Instructions = 60 * n * f, InFlight = 48 };
+
+    public static LaunchEstimate Conv1D(double n, double w) =>
+        new("conv1d<bf16, 8, 4, 64>", Tiles(n, 64) * Tiles(w, 64 * Vector)) { Bytes = ScanWork.Conv1D(n * 67 / 64, w, 4, S).Bytes, Instructions = 14 * n * w, InFlight = 64 };
+
+    private static LaunchEstimate[] Conv1DBackward(double n, double w)
+    {
+        double parts = Math.Ceiling(n / Math.Max(64, Math.Ceiling(n / 512)));
+        return
+        [
+            new("conv1d_backward<bf16, 8, 4>", parts * Tiles(w, 64 * Vector)) { Bytes = ScanWork.Conv1DBackward(n, w, 4, S).Bytes + 5 * Float * parts * w, Instructions = 30 * n * w, InFlight = 64 },
+            PartialSums(parts, 4 * w), PartialSums(parts, w),
+        ];
+    }
+
+    public static LaunchEstimate RgLru(double rows, double t, double w)
+    {
+        const double tile = 64, perElement = 100;
+        double n = rows * t, columns = Tiles(w, 64);
+        LaunchEstimate common = new("rg_lru_ring<bf16>", rows * columns) { Bytes = ScanWork.RgLru(n, w, S).Bytes, Instructions = perElement * n * w, InFlight = 96 };
+        return IsRing(rows, w) ? common : common with { Kernel = "rg_lru_look_back<bf16>", Blocks = (rows * Tiles(t, tile)) * columns, SerialSeconds = Tiles(t, tile) / HopTiles * Hop };
+    }
+
+    private static LaunchEstimate[] RgLruBackward(double rows, double t, double w)
+    {
+        const double tile = 32, perElement = 190;
+        double n = rows * t, columns = Tiles(w, 64), parts = IsRing(rows, w) ? rows : rows * Tiles(t, tile);
+        LaunchEstimate common = new("rg_lru_backward_ring<bf16>", rows * columns)
+        {
+            Bytes = 11.0 / 10 * ScanWork.RgLruBackward(n, w, S).Bytes + Float * parts * w,
+            Instructions = perElement * n * w,
+            InFlight = 96,
+        };
+        return
+        [
+            IsRing(rows, w) ? common : common with { Kernel = "rg_lru_backward_look_back<bf16>", Blocks = parts * columns, SerialSeconds = Tiles(t, tile) / HopTiles * Hop },
+            PartialSums(parts, w),
+        ];
+    }
+
+    // As ScanKernels.FormFor chooses on 132 multiprocessors.
+    private static bool IsRing(double rows, double w) => rows * w >= 2.0 * 64 * Chip.Sm90.Multiprocessors;
+
+    public static LaunchEstimate Gates(double n, double w, double blocks)
+    {
+        Work least = ProductWork.Gates(n, w, blocks, S);
+        return new("gates_mma<3>", Tiles(n, 64) * blocks * Tiles(w / blocks, 64)) { Bytes = least.Bytes, MatrixFlops = least.Flops, Instructions = TileInstructions(least.Flops), InFlight = 64 };
+    }
+
+    private static LaunchEstimate[] GatesBackward(double n, double w, double blocks)
+    {
+        double b = w / blocks, tiles = Tiles(b, 64), slices = Math.Clamp(Math.Floor(2.0 * Chip.Sm90.Multiprocessors / (2 * blocks * tiles * tiles)), 1, Tiles(n, 256));
+        double flops = ProductWork.GatesBackward(n, w, blocks, S).Flops / 2;
+        return
+        [
+            new("gates_input_gradient_mma", Tiles(n, 64) * blocks * tiles) { Bytes = 4 * n * w * S, MatrixFlops = flops, Instructions = TileInstructions(flops), InFlight = 64 },
+            new("gates_weight_gradient_mma", tiles * tiles * 2 * blocks * slices) { Bytes = 3 * n * w * S + slices * 2 * w * b * Float, MatrixFlops = flops, Instructions = TileInstructions(flops), InFlight = 64 },
+            PartialSums(slices, w * b), PartialSums(slices, w * b),
+        ];
+    }
+
+    // An m16n8k16 product does 4,096 operations; a 64 x 64 tile issues about 12 instructions of a warp for each: loads of fragments, copies, addresses.
+    private static double TileInstructions(double flops) => flops / 4096 * 12 * 32;
+
+    private static LaunchEstimate[] Mixer(BenchRow row, string pass)
+    {
+        double rows = row["batch"], t = row["tokens"], w = row["width"], blocks = row["blocks"];
+        LaunchEstimate[] forward = [Gates(rows * t, w, blocks), RgLru(rows, t, w) with { Bytes = 6 * rows * t * w * S }];
+        LaunchEstimate[] backward = [.. RgLruBackward(rows, t, w), .. GatesBackward(rows * t, w, blocks), .. ColumnSum(rows * t, 2 * w)];
+        return pass switch { "forward" => [forward[0], RgLru(rows, t, w)], "backward" => backward, _ => [.. forward, .. backward] };
+    }
+
+    public static LaunchEstimate WindowAttention(double batch, double t, double heads, double d, double window)
+    {
+        double tile = Math.Floor(128 / heads), pairs = Math.Min(t, window + tile / 2 + 32);   // keys of a tile's rows, masked ones at the band's edges too
+        double flops = t > window ? 4 * d * heads * batch * (AttentionWork.Pairs(t, window) + t * (pairs - window)) : 4 * d * heads * batch * AttentionWork.Pairs(t, window);
+        flops *= 128 / (tile * heads);   // rows without a head
+        return new("window_attention_mma<256, 32>", batch * Tiles(t, tile)) { Bytes = AttentionWork.Window(batch, t, heads, d, window, S).Bytes, MatrixFlops = flops, Instructions = flops / 4096 * 5 * 32 };
+    }
+
+    private static LaunchEstimate[] WindowAttentionBackward(double batch, double t, double heads, double d, double window)
+    {
+        Work least = AttentionWork.WindowBackward(batch, t, heads, d, window, S);
+        double queries = least.Flops * 3 / 5, keys = least.Flops * 4 / 5;   // scores are computed in both
+        return
+        [
+            new("window_attention_delta<bf16, 256, 8>", Tiles(batch * t * heads, 4)) { Bytes = 2 * batch * t * heads * d * S, ReadsOnly = true },
+            new("window_attention_backward_queries_mma<256, 64, 32>", batch * Tiles(t * heads, 64)) { Bytes = least.Bytes, MatrixFlops = queries, Instructions = queries / 4096 * 6 * 32 },
+            new("window_attention_backward_keys_mma<256, 128, 16>", batch * Tiles(t, 64) * 2) { Bytes = least.Bytes, MatrixFlops = keys, Instructions = keys / 4096 * 6 * 32 },
+        ];
+    }
+
+    public static LaunchEstimate Embedding(double n, double d) =>
+        new("embedding<bf16, 8>", n * Tiles(d, 256 * Vector)) { Bytes = ElementwiseWork.Embedding(n, d, S).Bytes, Instructions = 8 * n * d, InFlight = 16 };
+
+    private static LaunchEstimate[] ColumnSum(double n, double d)
+    {
+        double parts = Math.Ceiling(n / Math.Max(32, Math.Ceiling(n / 512)));
+        return [new("column_sum<bf16, 8>", parts * Tiles(d, 128 * Vector)) { Bytes = n * d * S + Float * parts * d, ReadsOnly = true, Instructions = 4 * n * d, InFlight = 64 }, PartialSums(parts, d)];
+    }
+
+    public static LaunchEstimate AdamW(double parameters) =>
+        new("adam_w<bf16, 4, 4>", Tiles(parameters, 1024)) { Bytes = 30 * parameters, Instructions = 60 * parameters, InFlight = 64 };
+
+    public static LaunchEstimate Rotary(double n, double heads, double d) =>
+        new("rotary_embedding<bf16, 8>", Tiles(n * (heads + 1) * d / 4 / Vector, 256)) { Bytes = AttentionWork.Rotary(n, heads, d, S).Bytes, Instructions = 40 * n * (heads + 1) * d / 4 };
+
+    private static double Tiles(double count, double tile) => Math.Ceiling(count / tile);
+}

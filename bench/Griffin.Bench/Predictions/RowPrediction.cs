@@ -1,0 +1,70 @@
+using Griffin.Bench.Limits;
+using Griffin.Bench.Rows;
+using Griffin.Kernels.Models;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Bench.Predictions;
+
+/// <summary>What a row is predicted to take on an H100.</summary>
+/// <param name="Seconds">The time.</param>
+/// <param name="Kernels">The kernels that it rests on.</param>
+/// <param name="Waves">Rounds in which the chip takes the grid of the longest of them; 0 where products decide.</param>
+public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
+{
+    /// <summary>The H100 that the predictions are of: copy and read bandwidth and cuBLAS's bfloat16 products, as others measured them.</summary>
+    public static Ceilings Ceilings { get; } = new(3.0e12, 2.77e12, 8.0e14);
+
+    // What skinny products and whole steps reach of the read bandwidth, between their launches.
+    private const double SkinnyShare = 0.85;
+    private const double Launch = 1.3e-6;
+    private const int LaunchesOfRecurrentLayer = 5, LaunchesOfAttentionLayer = 6;
+
+    /// <summary>The prediction of a row; null where none is made.</summary>
+    public static RowPrediction? Of(BenchRow row, RowList rows)
+    {
+        ArgumentNullException.ThrowIfNull(row);
+        ArgumentNullException.ThrowIfNull(rows);
+        if (OpEstimates.Of(row) is { Count: > 0 } launches) return Sum(launches);
+        if (row.Type != ElementType.BFloat16 || RowWork.Of(row, rows) is not { } least) return null;
+        GriffinConfig? model = row.Model is { } name ? rows.Models[name] : null;
+        return row.Op switch
+        {
+            "copy" or "read" => new(least.Seconds(Ceilings), "one pass", 0),
+            "matmul" when row["rows"] <= 64 => new(Launch + least.Bytes / Ceilings.ReadBytes / SkinnyShare, "skinny product", 0),
+            "matmul" => new(Launch + least.Seconds(Ceilings), "cuBLAS", 0),
+            "gate_up_gelu" when row["rows"] <= 64 => new(Launch + least.Bytes / Ceilings.ReadBytes / SkinnyShare, "skinny product, epilogue inside", 0),
+            "gate_up_gelu" => new(Launch + least.Flops / Ceilings.Flops + One(OpEstimates.GeluMultiply(row["rows"], row["columns"] / 2.0)), "cuBLAS, gelu_multiply", 0),
+            "decode" => DecodeStep(model!, least),
+            "prefill" => new(Layers(model!, row["batch"], row["tokens"]) + least.Flops / Ceilings.Flops, "cuBLAS, elementwise kernels, mma attention", 0),
+            _ => null,
+        };
+    }
+
+    private static RowPrediction Sum(IReadOnlyList<LaunchEstimate> launches)
+    {
+        LaunchEstimate longest = launches.MaxBy(One)!;
+        return new(launches.Sum(One), string.Join(", ", launches.Select(launch => launch.Kernel.Split('<')[0]).Distinct()), longest.Waves(Occupancy.Claims));
+    }
+
+    private static double One(LaunchEstimate launch) => launch.Seconds(Ceilings, Occupancy.Claims);
+
+    private static RowPrediction DecodeStep(GriffinConfig model, Work least)
+    {
+        int launches = LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + 4;
+        double bytes = least.Bytes / Ceilings.ReadBytes / SkinnyShare;
+        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + launches * Launch, $"{launches} launches, skinny products", 0);
+    }
+
+    // What lies between the products of a prefill; their own operations are in the row's least work, attention's useful ones too, at the rate of cuBLAS.
+    private static double Layers(GriffinConfig model, double batch, double t)
+    {
+        double n = batch * t;
+        double norms = 2 * model.Layers * One(OpEstimates.RmsNorm(n, model.Width, residual: true));
+        double recurrent = One(OpEstimates.Gates(n, model.RnnWidth, model.GateBlocks)) + One(OpEstimates.RgLru(batch, t, model.RnnWidth))
+            + One(OpEstimates.Conv1D(n, model.RnnWidth));
+        double attention = One(OpEstimates.Rotary(n, model.Heads, model.HeadDim));
+        if (model.HeadDim == 256)
+            attention += One(OpEstimates.WindowAttention(batch, t, model.Heads, model.HeadDim, model.Window ?? t));
+        return norms + model.RecurrentLayers * recurrent + model.AttentionLayers * attention + model.Layers * One(OpEstimates.GeluMultiply(n, model.MlpWidth));
+    }
+}
