@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Tests.Nvrtc;
@@ -11,9 +10,7 @@ namespace Griffin.Kernels.Tests.Nvrtc;
 [TestFixture]
 public sealed class KernelCompileTests
 {
-    private static readonly string[] architectures = ["sm_80", "sm_86", "sm_89", "sm_90"];
-    private static readonly ConcurrentDictionary<string, Task<List<Result>>> results = new(StringComparer.Ordinal);
-    private const string Hopper = "sm_90a";
+    private static readonly ConcurrentDictionary<string, Task> others = new(StringComparer.Ordinal);
     private const int RegisterFile = 65_536;
     private const int SmallSharedBytes = 99 * 1024;
 
@@ -22,21 +19,19 @@ public sealed class KernelCompileTests
     public void Every_kernel_compiles_without_spills_and_needs_what_the_table_says(string version)
     {
         NvrtcLibraries.Open(version);
-        results.GetOrAdd(OtherVersion(version), Start); // both compilers work at the same time
-        var columns = version == "11.8" ? architectures : [.. architectures, Hopper];
-        var compiled = results.GetOrAdd(version, Start).GetAwaiter().GetResult();
+        others.GetOrAdd(OtherVersion(version), other => Task.Run(() => CompiledKernels.By(other))); // both compilers work at the same time
+        var compiled = CompiledKernels.By(version);
 
-        var table = new ResourceTable(columns);
-        foreach (var (architecture, entry, resources) in compiled)
-            table.Add(entry, architecture, resources);
+        var table = new ResourceTable(version == "11.8" ? CompiledKernels.Architectures : [.. CompiledKernels.Architectures, CompiledKernels.Hopper]);
+        foreach (var kernel in compiled)
+            table.Add(kernel.Entry, kernel.Architecture, kernel.Resources);
         table.Update(version);
         Assert.Multiple(() =>
         {
-            foreach (var (architecture, entry, resources) in compiled)
+            foreach (var kernel in compiled)
             {
-                var what = $"{entry.Spec.NameExpression} for {architecture}";
-                Assert.That(resources.SpillStoreBytes + resources.SpillLoadBytes, Is.Zero, $"{what}: bytes spilled");
-                Assert.That(resources.Registers * entry.Threads, Is.LessThanOrEqualTo(RegisterFile), $"{what}: registers of a block");
+                Assert.That(kernel.Resources.SpillStoreBytes + kernel.Resources.SpillLoadBytes, Is.Zero, $"{kernel}: bytes spilled");
+                Assert.That(kernel.Resources.Registers * kernel.Entry.Threads, Is.LessThanOrEqualTo(RegisterFile), $"{kernel}: registers of a block");
             }
 
             Assert.That(table.Differences(version), Is.Empty, $"{ResourceTable.PathOf(version)} (GRIFFIN_UPDATE_RESOURCES=1 writes it anew)");
@@ -61,30 +56,4 @@ public sealed class KernelCompileTests
     }
 
     private static string OtherVersion(string version) => version == "11.8" ? "12.4" : "11.8";
-
-    // One kernel after another in a library, as `griffin kernels` compiles them.
-    private static Task<List<Result>> Start(string version) => Task.Run(() =>
-    {
-        var nvrtc = NvrtcLibraries.Open(version);
-        return CatalogueModels.Entries
-            .SelectMany(entry => ArchitecturesOf(entry, version).Select(architecture => new Result(architecture, entry, ResourcesOf(nvrtc, entry, architecture))))
-            .ToList();
-    });
-
-    // One program a kernel, as the runtime compiles them: in a larger program, functions that are not inlined take the tightest kernel's registers.
-    private static KernelResources ResourcesOf(Interop.Nvrtc nvrtc, CatalogueEntry entry, string architecture)
-    {
-        var compiled = KernelCompiler.CompileOffline(nvrtc, entry.Spec, architecture);
-        Assert.That(compiled.Image.Length, Is.GreaterThan(0));
-        return compiled.Resources ?? throw new InvalidOperationException($"{entry.Spec.NameExpression}: no report in the log\n{compiled.Log}");
-    }
-
-    private static string[] ArchitecturesOf(CatalogueEntry entry, string version) => entry.Spec.Architecture switch
-    {
-        null => architectures,
-        Hopper when version == "11.8" => [], // does not know it
-        var architecture => [architecture],
-    };
-
-    private sealed record Result(string Architecture, CatalogueEntry Entry, KernelResources Resources);
 }

@@ -1,0 +1,106 @@
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Runtime;
+
+namespace Griffin.Kernels.Tests.Nvrtc;
+
+/// <summary>
+/// The machine code says what the sources meant: no memory of a thread's own, no double precision, 16-byte accesses, asynchronous copies and matrix
+/// instructions, as many as a tile has products.
+/// </summary>
+[TestFixture]
+internal sealed class InstructionTests
+{
+    private const string Version = "12.4";
+    private static readonly string[] unwanted = ["LDL", "STL", "DADD", "DMUL", "DFMA", "DSETP"];
+
+    // Files whose "vector" variants read and write nothing but 16-byte pieces of what they stream.
+    private static readonly string[] streams =
+    [
+        "column_sum.cu", "conv1d.cu", "conv1d_backward.cu", "conv1d_step.cu", "embedding.cu", "embedding_backward.cu", "gelu_multiply.cu",
+        "gelu_multiply_backward.cu", "partial_sums.cu", "rg_lru.cu", "rg_lru_backward.cu", "rg_lru_step.cu", "ring_append.cu", "rms_norm.cu",
+        "rms_norm_backward.cu", "rotary_embedding.cu", "rotary_step.cu", "soft_cap.cu",
+    ];
+
+    public static IEnumerable<string> Files => KernelSource.BuiltInNames;
+
+    [TestCaseSource(nameof(Files))]
+    public void No_kernel_spills_or_computes_in_double_precision(string file)
+    {
+        var entries = CatalogueModels.Entries.Where(entry => entry.Spec.Source.Name == file).ToList();
+        Assert.That(entries, Is.Not.Empty);
+        Assert.Multiple(() =>
+        {
+            foreach (var entry in entries)
+            {
+                var code = On(entry, entry.Spec.Architecture ?? "sm_90");
+                foreach (var operation in unwanted)
+                    Assert.That(code.Count(operation), Is.Zero, $"{entry.Spec.NameExpression}: {operation}\n{code}");
+            }
+        });
+    }
+
+    [TestCaseSource(nameof(streams))]
+    public void Vector_variants_move_16_bytes_at_a_time(string file)
+    {
+        var entries = CatalogueModels.Entries.Where(entry => entry.Spec.Source.Name == file && entry.Variant.EndsWith("vector", StringComparison.Ordinal)).ToList();
+        Assert.That(entries, Is.Not.Empty);
+        Assert.Multiple(() =>
+        {
+            foreach (var entry in entries)
+            {
+                var code = On(entry, "sm_90");
+                Assert.That(code.Count("LDG.128"), Is.Positive, $"{entry.Spec.NameExpression}: loads\n{code}");
+                Assert.That(code.Count("STG"), Is.Positive.And.EqualTo(code.Count("STG.128")), $"{entry.Spec.NameExpression}: stores\n{code}");
+            }
+        });
+    }
+
+    // Warp tile of rows x columns x terms: rows/16 · columns/8 · terms/16 products of m16n8k16.
+    [TestCase("matmul_mma<128, 128, 64, 32, bf16>", 4 * 4 * 2)]
+    [TestCase("matmul_mma<64, 64, 32, 32, bf16>", 2 * 4 * 2)]
+    [TestCase("matmul_mma<16, 64, 16, 16, bf16>", 1 * 2 * 2)]
+    [TestCase("matmul_input_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
+    [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
+    [TestCase("gates_input_gradient_mma", 2 * 4 * 2)]
+    [TestCase("gates_weight_gradient_mma", 2 * 4 * 2)]
+    [TestCase("window_attention_mma<256, 32>", (4 * 16) + (32 * 2))] // scores of 16 rows with 32 keys, then their values
+    [TestCase("window_attention_mma<64, 64>", (8 * 4) + (8 * 4))]
+    [TestCase("window_attention_backward_queries_mma<256, 64, 32>", (2 * 4 * 16) + (32 * 2))] // scores and slopes, then dq
+    [TestCase("window_attention_backward_keys_mma<256, 128, 16>", (2 * 2 * 16) + (2 * 16))] // scores and slopes, then dk and dv of half the channels
+    public void Matrix_kernels_have_as_many_products_as_their_tile(string kernel, int products)
+    {
+        var entry = CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel);
+        Assert.Multiple(() =>
+        {
+            foreach (var architecture in new[] { "sm_80", "sm_90" })
+            {
+                var code = On(entry, architecture);
+                var found = code.Count("HMMA.16816.F32.BF16");
+                Assert.That(found, Is.Positive.And.EqualTo(code.Count("HMMA")), $"{architecture}: bfloat16 products with float32 sums\n{code}");
+                Assert.That(found % products, Is.Zero, $"{architecture}: {found} products, {products} a tile");
+                Assert.That(code.Count("LDSM"), Is.Positive, $"{architecture}: fragments by ldmatrix\n{code}");
+            }
+        });
+    }
+
+    [TestCase("matmul_mma<128, 128, 64, 32, bf16>")]
+    [TestCase("matmul_input_gradient_mma<128, 128, 64, 32>")]
+    [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>")]
+    [TestCase("gates_input_gradient_mma")]
+    [TestCase("gates_weight_gradient_mma")]
+    [TestCase("window_attention_mma<256, 32>")]
+    [TestCase("window_attention_backward_queries_mma<256, 64, 32>")]
+    [TestCase("window_attention_backward_keys_mma<256, 128, 16>")]
+    [TestCase("decode_attention<bf16, 256, 10, 32, 8>")]
+    [TestCase("rg_lru_ring<bf16>")]
+    [TestCase("rg_lru_look_back<bf16>")]
+    [TestCase("rg_lru_backward_ring<bf16>")]
+    [TestCase("rg_lru_backward_look_back<bf16>")]
+    public void Tiles_are_copied_asynchronously_past_the_first_level_cache_16_bytes_at_a_time(string kernel)
+    {
+        var code = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel), "sm_90");
+        Assert.That(code.Count("LDGSTS.BYPASS.128"), Is.Positive.And.EqualTo(code.Count("LDGSTS")), code.ToString());
+    }
+
+    private static Disassembly On(CatalogueEntry entry, string architecture) => Disassembly.Of(CompiledKernels.Of(Version, entry, architecture));
+}
