@@ -111,6 +111,30 @@ internal sealed class NormProductTests
     }
 
     [Test]
+    public void Rows_past_two_to_the_31_elements_are_reached([Values("mma-8", "fma-8", "general")] string variant)
+    {
+        TestDevices.RequireEmulator("needs a sparse allocation");
+        using var device = TestDevices.OpenPlain();
+        using var test = new OpTest(device);
+        const int rows = 2, inner = 64, width = 3;
+        const long far = (1L << 31) + 64;
+        var x = new SkinnyCase(test, ElementType.BFloat16, rows, inner);
+        var w = new CounterRandom(8).Bf16Normals(width * inner);
+        TensorView Sparse(float[] values, int count)
+        {
+            var memory = test.Allocate((((count - 1) * far) + inner) * sizeof(ushort));
+            for (var row = 0; row < count; row++)
+                test.Stream.CopyToDevice<ushort>(Array.ConvertAll(values[(row * inner)..((row + 1) * inner)], Bf16.Bits), memory, row * far * sizeof(ushort));
+            return TensorView.Of(memory, 0, ElementType.BFloat16, count, inner, far);
+        }
+
+        var y = test.Output(rows, width, ElementType.Float32);
+        new NormProduct(device, ElementType.BFloat16, width, inner, variant).Run(test.Stream, x.Input with { X = Sparse(x.X, rows) }, Sparse(w, width), 0, y);
+        var (expected, bound) = x.Reference(w, width);
+        OpTest.Compare(ElementType.Float32, test.Read(y), expected, i => bound[i], variant);
+    }
+
+    [Test]
     public void The_number_of_rows_chooses_the_kernel()
     {
         var device = TestDevices.Plain;
