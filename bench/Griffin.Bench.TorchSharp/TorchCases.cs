@@ -39,7 +39,6 @@ internal static class TorchCases
         : throw new NotMeasuredException(row.Op switch
         {
             "sampler" => "its draws follow another generator than ours: nothing to compare",
-            "cost" or "throughput" => "the decode rows say how long its steps take",
             _ => "TorchSharp has no counterpart of this op",
         });
 

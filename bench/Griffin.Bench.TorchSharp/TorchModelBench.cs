@@ -22,7 +22,7 @@ namespace Griffin.Bench.TorchSharp;
 /// <param name="timing">How long.</param>
 internal sealed class TorchModelBench(GpuDevice ours, Device device, RowList rows, RowList tiny, TimingOptions timing)
 {
-    private const double MostDistance = 1e-3;
+    private const double MostDistance = 2e-5;
     private const int CheckedTokens = 40, CheckedSteps = 3;
     private const double Rate = 1e-4, CheckedRate = 1e-2;
 
