@@ -13,7 +13,7 @@
 
     -WithManagedCuda adds the provider over ManagedCuda to build, test, run and bench (the property -p:WithManagedCuda=true), and packs it. Its packages
     ManagedCuda-12, ManagedCuda-NVRTC and ManagedCuda-CUBLAS 12.8.60 must be on a feed of yours. They are licensed under GPLv3 or commercially: without a
-    commercial licence, what you distribute with them is under GPLv3. A launch costs 18 ns more than the default's 24 ns, and allocates nothing (README).
+    commercial licence, what you distribute with them is under GPLv3. A launch takes the host about twice the 25 ns of the default, and allocates nothing (README).
       ./build.ps1 run -WithManagedCuda doctor --provider managedcuda
 
     -WithTorchSharp builds the TorchSharp benchmarks, too, and makes bench run them (the property -p:WithTorchSharp=true). TorchSharp 0.107.0 must be on

@@ -13,11 +13,20 @@ internal static class HeadCases
 
     public static TorchCase Embedding(BenchRow row, TorchDraw draw)
     {
-        Tensor tokens = draw.Below("tokens", row["rows"], row["vocabulary"]);
+        Tensor tokens = draw.Below("tokens", row[row.Pass == "step" ? "batch" : "rows"], row["vocabulary"]);
+        if (row.Pass == "step")
+        {
+            // With each row's sum of squares, which the first norm takes.
+            return new([tokens, draw.Activation("table", row["vocabulary"], row["width"])], inputs =>
+            {
+                Tensor y = Gathered(inputs[1], inputs[0]);
+                return [y, Formulas.Wide(y).square().sum(-1)];
+            });
+        }
+
         if (row.Pass == "forward")
         {
-            return new([tokens, draw.Activation("table", row["vocabulary"], row["width"])],
-                inputs => [(Formulas.Wide(inputs[1].index_select(0, inputs[0])) * EmbeddingScale).to(inputs[1].dtype)]);
+            return new([tokens, draw.Activation("table", row["vocabulary"], row["width"])], inputs => [Gathered(inputs[1], inputs[0])]);
         }
 
         // Into float32, as our trainer keeps gradients; autograd would make them in the table's type.
@@ -76,6 +85,8 @@ internal static class HeadCases
             return [master, given[4].copy_(master), first, second];
         });
     }
+
+    private static Tensor Gathered(Tensor table, Tensor tokens) => (Formulas.Wide(table.index_select(0, tokens)) * EmbeddingScale).to(table.dtype);
 
     private static Tensor Losses(Tensor logits, Tensor targets) => cross_entropy(Formulas.SoftCap(logits, Cap), targets, reduction: nn.Reduction.None);
 }

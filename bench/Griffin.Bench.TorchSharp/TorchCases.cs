@@ -12,6 +12,8 @@ internal static class TorchCases
     {
         ["matmul"] = MatMul,
         ["gate_up_gelu"] = GateUpGelu,
+        ["gated_matmul"] = GateUpGelu,
+        ["conv_gates"] = ConvolutionAndGates,
         ["rms_norm"] = RmsNorm,
         ["residual_rms_norm"] = ResidualRmsNorm,
         ["gelu_multiply"] = GeluMultiply,
@@ -39,6 +41,8 @@ internal static class TorchCases
         : throw new NotMeasuredException(row.Op switch
         {
             "sampler" => "its draws follow another generator than ours: nothing to compare",
+            "norm_product" or "gated_product" or "residual_product" or "rotary_product" or "recurrent_input" or "recurrent_step" =>
+                "one of our fused decode kernels: TorchSharp's ops have rows of their own, and so has its whole step",
             _ => "TorchSharp has no counterpart of this op",
         });
 
@@ -118,6 +122,17 @@ internal static class TorchCases
             Slope = row.Pass == "backward" ? draw.Activation("dgates", row["rows"], 2 * row["width"]) : null,
             Between = 1,
         };
+
+    private static TorchCase ConvolutionAndGates(BenchRow row, TorchDraw draw)
+    {
+        (long width, long taps) = (row["width"], row["taps"]);
+        return new([draw.Activation("x", row["batch"], row["tokens"], width), Weight(draw, "conv_weight", taps, width, taps), Bias(draw, "bias", width), .. GateWeights(row, draw)], inputs =>
+        {
+            Tensor z = Formulas.Convolve(inputs[0], inputs[1], inputs[2]);
+            return [z, BothGates(z, inputs, 3)];
+        })
+        { Between = 1 };
+    }
 
     private static TorchCase RgLru(BenchRow row, TorchDraw draw)
     {
