@@ -21,7 +21,7 @@
 // Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 470 MB, 157 us at 3.0 TB/s; 185 instructions an element as sm_90 compiles it, 135 us
 //              at full issue; 10 special functions, 57 us. 10,280 blocks, 2 on each of 132 SMs, 39 waves; 32 hops of closed groups of about 1.5 us
 //              run beside them: 195 us.
-//              Ring, 8 rows of 8,192: 3.7 GB, 1.23 ms of memory, 1.1 of issue; 320 blocks over 264 places are two waves: 2.0 ms.
+//              Ring, 8 rows of 8,192: 3.7 GB, 1.23 ms of memory, 1.1 of issue; 320 blocks over 264 places, so that some SMs take three: 1.7 ms.
 #include "include/rg_lru_params.cuh"
 #include "include/scan_tile.cuh"
 

@@ -37,12 +37,15 @@ internal static class ScanTiles
     public static long Places(int tokens, int rows, int chunk) => (long)(tokens / chunk) + rows;
 
     /// <summary>
-    /// The best form for a call on a GPU. Two blocks of channels for every multiprocessor keep memory busy with rows walked in time; with fewer, time is cut.
-    /// Rows of a few tokens are not worth a tile.
+    /// The best form for a call on a GPU. Two blocks of channels and more for every multiprocessor keep it busy with rows walked in time, if they share out
+    /// evenly: four fifths of the busiest one's work on average. Else time is cut. Rows of a few tokens are not worth a tile.
     /// </summary>
-    public static ScanForm FormFor(DeviceLimits limits, int tokens, int rows, int width) =>
-        tokens < (long)Warps * rows ? ScanForm.Sequential
-        : (long)rows * width >= 2L * Channels * limits.MultiprocessorCount ? ScanForm.Ring : ScanForm.LookBack;
+    public static ScanForm FormFor(DeviceLimits limits, int tokens, int rows, int width)
+    {
+        if (tokens < (long)Warps * rows) return ScanForm.Sequential;
+        long blocks = rows * (((long)width + Channels - 1) / Channels), most = (blocks - 1) / limits.MultiprocessorCount + 1;
+        return blocks >= 2L * limits.MultiprocessorCount && 5 * blocks >= 4 * most * limits.MultiprocessorCount ? ScanForm.Ring : ScanForm.LookBack;
+    }
 
     /// <summary>The plan of a kernel whose blocks take tiles.</summary>
     public static KernelPlan Plan(in VariantQuery<int> query, string kernel, int sharedBytes = 0) =>

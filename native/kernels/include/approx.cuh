@@ -1,8 +1,8 @@
 // Approximate functions: one instruction of the special-function unit each, and what is made of them. For kernels that would otherwise spend their
 // time on the last digit of every exponential. Results below the normal numbers become 0.
 //
-// Relative error, in units of f32 rounding (2^-24), as the PTX manual has it: approx_exp2 4, approx_reciprocal 2, approx_sqrt 2. The emulator's twins are
-// off by that much everywhere, up or down as the bits fall, so that a bound which holds there counts on no luck.
+// Relative error, in units of f32 rounding (2^-24), as the PTX manual has it: approx_exp2 4, approx_reciprocal 2, approx_sqrt 2. The emulator's twins
+// are off by that much everywhere, up or down as the bits fall, and round twice more, so that a bound which holds there counts on no luck.
 // approx_sigmoid: 8 + 2·|x| units, approx_gelu_tanh: of the sigmoid's argument 8·|u| more, as in math.cuh.
 //
 // Unproved: the PTX forms compile, but have not run on a GPU so far; tests ran their twins.

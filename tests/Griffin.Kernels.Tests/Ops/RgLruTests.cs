@@ -200,10 +200,12 @@ internal sealed class RgLruTests
         }
     }
 
-    /// <summary>By the device's multiprocessors: rows are walked where rows and channels fill it, time is cut where they do not, and a few tokens are stepped through.</summary>
+    /// <summary>By the device's multiprocessors: rows are walked where rows and channels fill it evenly, time is cut where they do not, and a few tokens are stepped through.</summary>
     [TestCase(8192, 1, 2560, ScanForm.LookBack)]
     [TestCase(6 * 8192, 6, 2560, ScanForm.LookBack)]
-    [TestCase(7 * 8192, 7, 2560, ScanForm.Ring)]
+    [TestCase(7 * 8192, 7, 2560, ScanForm.LookBack)]
+    [TestCase(8 * 8192, 8, 2560, ScanForm.Ring)]
+    [TestCase(64 * 512, 64, 2560, ScanForm.Ring)]
     [TestCase(5 * 64, 5, 4096, ScanForm.Ring)]
     [TestCase(8, 1, 2560, ScanForm.LookBack)]
     [TestCase(7, 1, 2560, ScanForm.Sequential)]
