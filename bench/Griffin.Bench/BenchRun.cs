@@ -149,7 +149,7 @@ public sealed class BenchRun : IDisposable
         GateResult gate = _gate.Check(build, row);
         if (IsRefused(row, gate)) return;
         foreach (string mode in ModesOf(row).Where(mode => !_file.Has(row.Id, Ours, mode, _options.Round, ScaleName)))
-            Append(row, mode, () => _kernels.Measure(build, row, mode), gate.RelativeL2);
+            Append(row, mode, () => _kernels.Measure(build, row, mode, RowWork.Of(row, _rows)?.Bytes ?? double.MaxValue), gate.RelativeL2);
     }
 
     private void RunModel(BenchRow row)
@@ -223,8 +223,8 @@ public sealed class BenchRun : IDisposable
         Dictionary<string, double> rates = [];
         foreach (BenchRow row in _rows.Rows.Where(row => row.IsCeiling))
         {
-            (Samples times, string? variant) = _kernels.Measure(CaseTable.Of(row)!, row, KernelBench.Cold);
             Work work = RowWork.Of(row, _rows)!.Value;
+            (Samples times, string? variant) = _kernels.Measure(CaseTable.Of(row)!, row, KernelBench.Cold, work.Bytes);
             bool products = work.Flops > 0;
             rates[row.Op] = (products ? work.Flops : work.Bytes) / (times.Median * 1e-6);
             _file.Append(Line(row, KernelBench.Cold) with

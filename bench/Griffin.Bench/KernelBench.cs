@@ -21,6 +21,7 @@ internal sealed class KernelBench(GpuStream stream, DeviceDraw draw, TimingOptio
     public const string Chained = "chained";
 
     private const int CacheTimes = 4, MostCopies = 64;
+    private const double MostOfFreeMemory = 0.5;
 
     private DeviceMemory? _flush;
 
@@ -28,16 +29,21 @@ internal sealed class KernelBench(GpuStream stream, DeviceDraw draw, TimingOptio
     public static IReadOnlyList<string> ModesOf(BenchRow row) => row.IsCeiling ? [Cold] : [Cold, Chained];
 
     /// <summary>Times a row in one mode.</summary>
+    /// <param name="build">Its case.</param>
+    /// <param name="row">The row.</param>
+    /// <param name="mode">The mode.</param>
+    /// <param name="touched">The bytes that the work touches at least: a large table of which few rows are read does not fill the cache.</param>
     /// <exception cref="GpuException">The device has not enough memory, or a kernel failed.</exception>
-    public (Samples Times, string? Variant) Measure(CaseBuilder build, BenchRow row, string mode)
+    public (Samples Times, string? Variant) Measure(CaseBuilder build, BenchRow row, string mode, double touched)
     {
         List<CaseMemory> copies = [];
         try
         {
             List<Workload> workloads = [Add()];
-            long bytes = copies[0].Bytes, wanted = mode == Cold ? Math.Clamp((CacheTimes * cacheBytes - 1) / bytes + 1, 1, MostCopies) : 1;
-            while (workloads.Count < wanted) workloads.Add(Add());
-            bool flushes = mode == Cold && bytes * wanted < CacheTimes * cacheBytes;
+            long room = 1 + (long)(MostOfFreeMemory * stream.Device.MemoryInfo.Free / copies[0].Bytes);
+            double each = Math.Min(touched, copies[0].Bytes), wanted = Math.Clamp(Math.Ceiling(CacheTimes * cacheBytes / each), 1, Math.Min(MostCopies, room));
+            while (mode == Cold && workloads.Count < wanted) workloads.Add(Add());
+            bool flushes = mode == Cold && each * wanted < CacheTimes * cacheBytes;
             using KernelTimer timer = new(stream);
             return (timer.Measure([.. workloads.Select(workload => workload.Run)], flushes ? Flush : null, timing), workloads[0].Variant);
         }

@@ -13,21 +13,28 @@ internal sealed class RepeatedWeights(GriffinConfig config) : ICheckpointSource
     private const int Period = 1 << 20;
 
     private readonly RandomCheckpoint _source = new(config, seed: 1);
+    private (WeightName Name, ElementType Type, byte[] Bytes)? _last;   // tensors are read in pieces
 
     public GriffinConfig Config => _source.Config;
 
     public void Read(WeightName name, ElementType type, long firstElement, Span<byte> destination)
     {
-        int size = type.SizeOf();
-        long elements = WeightCatalogue.ElementsOf(Config, name.Kind);
-        byte[] first = new byte[Math.Min(Period, elements) * size];
-        _source.Read(name, type, 0, first);
-        int from = (int)(firstElement * size % first.Length);
+        byte[] first = Beginning(name, type);
+        int from = (int)(firstElement * type.SizeOf() % first.Length);
         for (int done = 0; done < destination.Length;)
         {
             int count = Math.Min(first.Length - from, destination.Length - done);
             first.AsSpan(from, count).CopyTo(destination[done..]);
             (done, from) = (done + count, 0);
         }
+    }
+
+    private byte[] Beginning(WeightName name, ElementType type)
+    {
+        if (_last is { } last && last.Name == name && last.Type == type) return last.Bytes;
+        byte[] bytes = new byte[Math.Min(Period, WeightCatalogue.ElementsOf(Config, name.Kind)) * type.SizeOf()];
+        _source.Read(name, type, 0, bytes);
+        _last = (name, type, bytes);
+        return bytes;
     }
 }
