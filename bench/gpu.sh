@@ -102,7 +102,7 @@ ours() {
     local status=75 try
     for try in 1 2 3 4 5 6 7 8; do
         [ "$(left)" -gt 15 ] || return 0
-        timeout -k 10 "$(left)" "$bin/Griffin.Bench" --device "$device" --scale "$scale" --budget "$(($(left) > 40 ? $(left) - 25 : $(left) / 2))s" "$@"
+        timeout --foreground -k 10 "$(left)" "$bin/Griffin.Bench" --device "$device" --scale "$scale" --budget "$(($(left) > 40 ? $(left) - 25 : $(left) / 2))s" "$@"
         status=$?
         [ $status -gt 2 ] || return $status
         say "our rows ended with status $status; they go on"
@@ -115,7 +115,7 @@ part_a() {
         say "tests"
         local filter=()
         [ -z "${GPU_TESTS:-}" ] || filter=(--filter "$GPU_TESTS")
-        timeout -k 10 $((seconds / 2)) "$bin/Griffin.Kernels.Tests" --device "$device" --verbose "${filter[@]}" > "$out/tests.log" 2>&1 || failed=1
+        timeout --foreground -k 10 $((seconds / 2)) "$bin/Griffin.Kernels.Tests" --device "$device" --verbose "${filter[@]}" > "$out/tests.log" 2>&1 || failed=1
         grep -E '^FAILED|passed, ' "$out/tests.log"
     fi
     sanitizer memcheck '/(m8192_(w2560|w7680|n15360_k2560|w2560_g10)|b1_t8192_(w2560|h10|w2560_g10)|b16_(h10_c2048|h10|w2560|w2560_g10|h10_k2560|w2560_k2560|w7680_k2560|v256000|v256000_k2560)|m1024_v256000|p500000000|m1_n15360_k2560)/'
@@ -169,7 +169,7 @@ peers_of() {
         return 0
     fi
     [ "$(left)" -gt 20 ] || return 0
-    timeout -k 10 "$(left)" "$python" "$here/peers/run.py" --device $on --scale "$scale" --budget "$(($(left) - 15))s" --out "$file" --rows "$(IFS=,; echo "$*")" || say "the peers ended with status $?"
+    timeout --foreground -k 10 "$(left)" "$python" "$here/peers/run.py" --device $on --scale "$scale" --budget "$(($(left) - 15))s" --out "$file" --rows "$(IFS=,; echo "$*")" || say "the peers ended with status $?"
 }
 
 # What is done survives in the state folder, if that is another one: results folders may be new in every call.

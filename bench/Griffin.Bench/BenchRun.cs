@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using Griffin.Bench.Cases;
 using Griffin.Bench.Gate;
 using Griffin.Bench.Inputs;
@@ -63,6 +64,8 @@ public sealed class BenchRun : IDisposable
     /// <returns>0, 1 when a row was wrong or failed, or <see cref="StartAnew"/>.</returns>
     public int Run()
     {
+        // Asked to stop is not stopped by a row: it may begin again.
+        using PosixSignalRegistration stop = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => _marker.Clear());
         try
         {
             _ceilings = MeasureCeilings("start");
