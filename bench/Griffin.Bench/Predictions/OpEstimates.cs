@@ -57,9 +57,9 @@ internal static class OpEstimates
         return [new("rms_norm_backward<bf16, 8, 320, 1>", parts) { Bytes = ElementwiseWork.RmsNormBackward(n, d, S).Bytes + Float * parts * d, Instructions = 20 * n * d }, PartialSums(parts, d)];
     }
 
-    // Parts of a sum over rows, added in order: few threads, eight loads each on the way, from the level-2 cache.
+    // Parts of a sum over rows, in eight slices: few threads, eight loads each on the way, from the level-2 cache.
     private static LaunchEstimate PartialSums(double parts, double width) =>
-        new("partial_sums<4>", Math.Ceiling(width / 256)) { Bytes = Float * parts * width, ReadsOnly = true, InFlight = 128, Latency = 300e-9 };
+        new("partial_sums<4, 8>", Math.Ceiling(width / 128)) { Bytes = Float * parts * width, ReadsOnly = true, InFlight = 128, Latency = 300e-9 };
 
     public static LaunchEstimate GeluMultiply(double n, double f) =>
         new("gelu_multiply<bf16, 8, 4>", Tiles(n, 4) * Tiles(f, 128 * Vector)) { Bytes = ElementwiseWork.GeluMultiply(n, f, S).Bytes, Instructions = 40 * n * f };

@@ -58,6 +58,6 @@ internal sealed partial class Disassembly
     }
 
     // A line such as "        /*0090*/               @!P0 LDG.E.128 R4, [R2.64] ;"
-    [GeneratedRegex(@"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?(?<opcode>[A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\b", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]
+    [GeneratedRegex(@"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?(?<opcode>[A-Z][A-Z0-9_]*(?:\.[A-Z0-9_x]+)*)\b", RegexOptions.Multiline | RegexOptions.ExplicitCapture)]
     private static partial Regex Instruction();
 }

@@ -56,9 +56,9 @@ internal sealed class InstructionTests
     }
 
     // Warp tile of rows x columns x terms: rows/16 · columns/8 · terms/16 products of m16n8k16.
-    [TestCase("matmul_mma<128, 128, 64, 32, bf16>", 4 * 4 * 2)]
-    [TestCase("matmul_mma<64, 64, 32, 32, bf16>", 2 * 4 * 2)]
-    [TestCase("matmul_mma<16, 64, 16, 16, bf16>", 1 * 2 * 2)]
+    [TestCase("matmul_mma<MatMulTiles<128, 128, 64, 32>, bf16>", 4 * 4 * 2)]
+    [TestCase("matmul_mma<MatMulTiles<64, 64, 32, 32>, bf16>", 2 * 4 * 2)]
+    [TestCase("matmul_mma<MatMulTiles<16, 64, 16, 16>, bf16>", 1 * 2 * 2)]
     [TestCase("matmul_input_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
     [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
     [TestCase("gates_input_gradient_mma", 2 * 4 * 2)]
@@ -83,7 +83,7 @@ internal sealed class InstructionTests
         });
     }
 
-    [TestCase("matmul_mma<128, 128, 64, 32, bf16>")]
+    [TestCase("matmul_mma<MatMulTiles<128, 128, 64, 32>, bf16>")]
     [TestCase("matmul_input_gradient_mma<128, 128, 64, 32>")]
     [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>")]
     [TestCase("gates_input_gradient_mma")]
@@ -100,6 +100,22 @@ internal sealed class InstructionTests
     {
         var code = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel), "sm_90");
         Assert.That(code.Count("LDGSTS.BYPASS.128"), Is.Positive.And.EqualTo(code.Count("LDGSTS")), code.ToString());
+    }
+
+    [Test]
+    public void Hopper_kernels_multiply_by_warpgroups()
+    {
+        var entries = CatalogueModels.Entries.Where(entry => entry.Spec.Architecture == CompiledKernels.Hopper).ToList();
+        Assert.That(entries, Is.Not.Empty);
+        Assert.Multiple(() =>
+        {
+            foreach (var entry in entries)
+            {
+                var code = On(entry, CompiledKernels.Hopper);
+                Assert.That(code.Count("HGMMA.F32.BF16"), Is.Positive.And.EqualTo(code.Count("HGMMA")), $"{entry.Spec.NameExpression}\n{code}");
+                Assert.That(code.Count("HMMA"), Is.Zero, entry.Spec.NameExpression);
+            }
+        });
     }
 
     private static Disassembly On(CatalogueEntry entry, string architecture) => Disassembly.Of(CompiledKernels.Of(Version, entry, architecture));
