@@ -45,6 +45,7 @@ public static class ManagedCudaProvider
         if (result != CudaResult.Success)
             throw new DeviceUnavailableException($"the CUDA driver that ManagedCuda found does not start: {driver.GetErrorName(result) ?? "error"} ({(int)result})", trace);
         EmulatorControl? emulator = EmulatorControl.TryBind(library);
+        if (emulator is not null) trace.Add(new(LibrarySearch.EmulatorLibrary, driverName, true, $"behind the driver's name, version {emulator.Version}"));
         string file = LoadedFile.Describe(LoadedFile.Resolve(windows ? nvrtcName + ".dll" : "libnvrtc.so"));
         ManagedCudaNvrtc compiler = new(() => emulator?.CompilerIdentity() ?? NvrtcIdentity(file));
         return new GpuProvider(Name, driver, compiler, hasBlas ? new ManagedCudaBlas() : null, trace, emulator);
