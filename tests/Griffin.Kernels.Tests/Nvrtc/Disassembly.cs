@@ -24,7 +24,14 @@ internal sealed partial class Disassembly
         return _opcodes.Where(pair => pair.Key.Split('.') is var own && own[0] == parts[0] && parts.Skip(1).All(own.Contains)).Sum(pair => pair.Value);
     }
 
-    /// <summary>Disassembles; skips the calling test, with the reason, when the disassembler is not there.</summary>
+    /// <summary>Skips the calling test, with the reason, when the disassembler is not there.</summary>
+    public static void Require()
+    {
+        if (!File.Exists(Program))
+            Assert.Ignore("nvdisasm is not there: run .ci/fetch-nvrtc");
+    }
+
+    /// <summary>Disassembles.</summary>
     public static Disassembly Of(MachineKernel kernel) => known.GetOrAdd(kernel, k => new(FunctionOf(k.Entry.Spec.NameExpression, Run(k.Image))));
 
     // A file's kernels that are no templates are in every program of it. A mangled name holds the length of its parts.
@@ -35,16 +42,15 @@ internal sealed partial class Disassembly
         return section ?? throw new InvalidOperationException($"{nameExpression}: no such function in the machine code");
     }
 
+    private static string Program => Path.Combine(Repository.Root ?? AppContext.BaseDirectory, "artifacts", "nvrtc", "nvdisasm", "nvdisasm");
+
     private static string Run(byte[] image)
     {
-        var program = Path.Combine(Repository.Root ?? AppContext.BaseDirectory, "artifacts", "nvrtc", "nvdisasm", "nvdisasm");
-        if (!File.Exists(program))
-            Assert.Ignore("nvdisasm is not there: run .ci/fetch-nvrtc");
         var file = Path.GetTempFileName();
         try
         {
             File.WriteAllBytes(file, image);
-            using var process = Process.Start(new ProcessStartInfo(program, ["--print-code", file]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using var process = Process.Start(new ProcessStartInfo(Program, ["--print-code", file]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
             var error = process.StandardError.ReadToEndAsync();
             var text = process.StandardOutput.ReadToEnd();
             process.WaitForExit();

@@ -23,6 +23,13 @@ internal sealed class InstructionTests
 
     public static IEnumerable<string> Files => KernelSource.BuiltInNames;
 
+    [OneTimeSetUp]
+    public void RequireTools()
+    {
+        NvrtcLibraries.Open(Version);
+        Disassembly.Require();
+    }
+
     [TestCaseSource(nameof(Files))]
     public void No_kernel_spills_or_computes_in_double_precision(string file)
     {

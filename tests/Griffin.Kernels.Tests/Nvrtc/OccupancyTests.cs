@@ -10,6 +10,7 @@ internal sealed class OccupancyTests
     [TestCase("12.4")]
     public void Kernels_share_a_multiprocessor_as_claimed(string version)
     {
+        NvrtcLibraries.Open(version);
         Assert.Multiple(() =>
         {
             foreach (var name in Occupancy.Claims.Kernels)
