@@ -4,11 +4,16 @@
 #   first_token_warm_s   the same with the cache filled: median of five
 #   decode_tokens_per_s  batch 1, 200 tokens of austen-tiny: best of five
 #   score_tokens_per_s   context 256 over the first 65,536 bytes of a text (an argument; default: the tests' copy): best of three
+# usage: bench/emulator.sh [TEXT]
+#        bench/emulator.sh --large [DIR]   decoding of a RecurrentGemma-2B-shaped model beside the speed at which this machine reads memory. The random
+#                                          checkpoint (5.4 GB; 12 GB of memory to run) is made in DIR if it is not there, or in a folder of its own
 set -euo pipefail
 cd "$(dirname "$0")/.."
 griffin=managed/Griffin.Cli/bin/Release/net10.0/griffin
-text=${1:-tests/Griffin.Kernels.Tests/Data/persuasion-65536.txt}
-[ -x "$griffin" ] || { echo "bench/emulator.sh: $griffin is missing: run dotnet build -c Release Griffin.Kernels.sln first" >&2; exit 1; }
+bench=bench/Griffin.Bench/bin/Release/net10.0/Griffin.Bench
+for program in "$griffin" "$bench"; do
+    [ -x "$program" ] || { echo "bench/emulator.sh: $program is missing: run dotnet build -c Release Griffin.Kernels.sln first" >&2; exit 1; }
+done
 cache=$(mktemp -d)
 trap 'rm -rf "$cache"' EXIT
 
@@ -18,6 +23,24 @@ generate() { "$griffin" generate --device emulator --precision "$1" --prompt "It
 number() { sed -n "s/.*\"$1\": *\([0-9.eE+-]*\).*/\1/p"; }
 seconds() { local start end; start=$(date +%s.%N); "$@" > /dev/null; end=$(date +%s.%N); awk "BEGIN { printf \"%.2f\\n\", $end - $start }"; }
 
+# In turns, so that both see the same machine: reads of memory, and decode steps, whose bytes are the weights'.
+large() {
+    local folder=${1:-$cache/2b} weights=5365724160 read step
+    [ -e "$folder/config.json" ] || "$griffin" init --size recurrentgemma-2b --output "$folder" > /dev/null
+    for _ in 1 2 3; do
+        read=$("$bench" read-bandwidth)
+        step=$("$griffin" generate --device emulator --model "$folder" --tokens 2,5,7 --max-tokens 20 --json 2> /dev/null | number ms_per_token)
+        row read_gb_per_s bytes "$read"
+        row decode_2b_ms_per_token bfloat16 "$step"
+        row decode_2b_percent_of_read bfloat16 "$(awk "BEGIN { printf \"%.1f\", $weights / $step / 1e4 / $read }")"
+    done
+}
+
+if [ "${1:-}" = --large ]; then
+    large "${2:-}"
+    exit
+fi
+text=${1:-tests/Griffin.Kernels.Tests/Data/persuasion-65536.txt}
 for precision in bfloat16 float32; do
     export GRIFFIN_CACHE=$cache/$precision
     row first_token_cold_s $precision "$(seconds generate $precision 1)"

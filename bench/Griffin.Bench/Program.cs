@@ -22,6 +22,9 @@ internal static class Program
                 case ["training-step", .. var rest]:
                     TrainingStep.Run(rest.Select(arg => arg.Split('=', 2)).ToDictionary(parts => parts[0], parts => parts.Length == 2 ? parts[1] : "true"));
                     return 0;
+                case ["read-bandwidth"]:
+                    ReadBandwidth.Run();
+                    return 0;
 #if !CARRIED   // what travels to a GPU leaves BenchmarkDotNet at home
                 case ["host", .. var rest]:
                     HostBenchmarks.Run(rest);
