@@ -25,7 +25,7 @@ public sealed class PhonebookExperiment : TaskExperiment
     private protected override TaskScale Sizes(ExperimentScale scale) => scale switch
     {
         ExperimentScale.Tiny => new(Size: 3, Window: 32, Width: 16, Layers: 3, Rows: 2, Steps: 3, LearningRate: 3e-3, Sequences: 4, Asked: [3, 4]),
-        ExperimentScale.Small => new(Size: 3, Window: 64, Width: 48, Layers: 3, Rows: 16, Steps: 6000, LearningRate: 3e-3, Sequences: 200, Asked: [3, 4, 6]),
+        ExperimentScale.Small => new(Size: 3, Window: 64, Width: 48, Layers: 3, Rows: 16, Steps: 4000, LearningRate: 3e-3, Sequences: 200, Asked: [3, 4, 6]),
         _ => new(Size: 70, Window: 1024, Width: 1024, Layers: 12, Rows: 32, Steps: 50_000, LearningRate: 5e-4, Sequences: 500, Asked: [9, 18, 35, 70, 140]),
     };
 
