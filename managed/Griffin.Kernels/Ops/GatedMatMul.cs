@@ -109,7 +109,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         const int tokens = SelfTestBench.Tokens, width = SelfTestBench.MlpWidth, inner = SelfTestBench.Width;
         TensorView y = bench.Output(tokens, width);
         new GatedMatMul(bench.Device, bench.Type, width, inner, bench.Variant).Run(
-            bench.Stream, bench.Input(tokens, inner), bench.Input(2 * width, inner, 0.25f), bench.Input(1, 2 * width), y);
+            bench.Stream, bench.Input(tokens, inner), bench.Input(2 * width, inner, 0.0625f), bench.Input(1, 2 * width), y);
         return y;
     }
 
