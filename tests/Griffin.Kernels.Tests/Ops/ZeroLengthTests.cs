@@ -61,16 +61,25 @@ internal sealed class ZeroLengthTests
         },
         [typeof(Embedding)] = c => new Embedding(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width)),
         [typeof(EmbeddingBackward)] = c => new EmbeddingBackward(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Integers(0), c.Matrix(Width), 1, c.Weight(2, Width)),
+        [typeof(EmbeddingStep)] = c => new EmbeddingStep(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width), c.Matrix(1)),
         [typeof(GatedMatMul)] = c => new GatedMatMul(c.Device, Type, Width, Width).Run(c.Stream, c.Matrix(Width), c.Weight(2 * Width, Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
+        [typeof(GatedProduct)] = c => new GatedProduct(c.Device, Type, Width, Width).Run(c.Stream, c.Normed, c.Weight(2 * Width, Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
         [typeof(GeluMultiply)] = c => new GeluMultiply(c.Device, Type, Width).Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width)),
         [typeof(GeluMultiplyBackward)] = c => new GeluMultiplyBackward(c.Device, Type, Width)
             .Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width), c.Matrix(2 * Width)),
         [typeof(GradientNorm)] = c => new GradientNorm(c.Device).Run(c.Stream, c.Flat(64), c.Weight(1, 1), c.Test.Workspace(GradientNorm.WorkspaceBytes(64L * c.Count))),
+        [typeof(GreedyHead)] = c =>
+        {
+            var op = new GreedyHead(c.Device, Type, Width, Width);
+            op.Run(c.Stream, c.Normed, c.Weight(Width, Width), 30, c.Integers(0), c.Integers(0), c.State((int)Sampler.StateBytes(Width) / sizeof(float)), c.Integers(0),
+                TensorView.Of(c.Test.Allocate(sizeof(ulong) * (1 + (c.Count * op.TilesFor(c.Count)))), 0, ElementType.UInt64, c.Count, op.TilesFor(c.Count)));
+        },
         [typeof(MatMul)] = c =>
         {
             foreach (var useBlas in new[] { true, false })
                 new MatMul(c.Device, Type, Width, Width, useBlas: useBlas).Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width), c.Matrix(Width));
         },
+        [typeof(NormProduct)] = c => new NormProduct(c.Device, Type, Width, Width).Run(c.Stream, c.Normed, c.Weight(Width, Width), 30, c.Matrix(Width)),
         [typeof(PartialSums)] = c => new PartialSums(c.Device, Width).Run(c.Stream, c.Matrix(Width), c.Weight(1, Width)),
         [typeof(MatMulInputGradient)] = c =>
         {
@@ -81,6 +90,17 @@ internal sealed class ZeroLengthTests
         {
             foreach (var useBlas in new[] { true, false })
                 new MatMulWeightGradient(c.Device, Type, Width, Width, useBlas).Run(c.Stream, c.Matrix(Width), c.Matrix(Width), c.Weight(Width, Width), TensorView.Empty);
+        },
+        [typeof(RecurrentInput)] = c => new RecurrentInput(c.Device, Type, Width, Width, 4).Run(
+            c.Stream, c.Rows, c.Normed, c.Weight(2 * Width, Width), c.Weight(1, Width), c.Weight(Width, 4), c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width), c.State(3 * Width)),
+        [typeof(RecurrentStep)] = c => new RecurrentStep(c.Device, Type, Width, 2).Run(
+            c.Stream, c.Rows,
+            new(c.Matrix(Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(Width), c.Weight(1, Width), c.Weight(1, Width)),
+            c.Matrix(Width), c.State(Width)),
+        [typeof(ResidualProduct)] = c =>
+        {
+            var op = new ResidualProduct(c.Device, Type, Width, Width);
+            op.Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width), c.Weight(1, Width), c.Matrix(Width), c.Matrix(op.PartsFor(c.Count)));
         },
         [typeof(RgLru)] = c =>
         {
@@ -115,6 +135,8 @@ internal sealed class ZeroLengthTests
             op.Run(c.Stream, c.Matrix(Width), c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width), true, c.Weight(1, Width), 1e-6f, c.Test.Workspace(op.WorkspaceBytes(c.Count)));
         },
         [typeof(RotaryEmbedding)] = c => new RotaryEmbedding(c.Device, Type, 2, HeadDim, 2).Run(c.Stream, c.Matrix(QkvWidth), c.Integers(1), c.Phases()),
+        [typeof(RotaryProduct)] = c => new RotaryProduct(c.Device, Type, 2, HeadDim, 2, Width).Run(
+            c.Stream, c.Rows, c.Normed, c.Weight(QkvWidth, Width), c.Phases(), c.Matrix(2 * HeadDim), c.Ring(), RingSlots),
         [typeof(RotaryStep)] = c => new RotaryStep(c.Device, Type, 2, HeadDim, 2).Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Phases(), c.Ring(), RingSlots),
         [typeof(Sampler)] = c => new Sampler(c.Device, Width)
             .Run(c.Stream, c.Matrix(Width), c.Integers(0), c.Integers(0), c.State((int)Sampler.StateBytes(Width) / sizeof(float)), c.Integers(0)),
@@ -162,6 +184,8 @@ internal sealed class ZeroLengthTests
         public PackedRows Rows { get; } = new SequenceCase([.. Enumerable.Range(0, count).Select(row => new SequenceRow(row, 0))], [0]).Upload(test);
 
         public TensorView Matrix(int columns) => Zeros(count, columns);
+
+        public NormedInput Normed => new(Matrix(Width), Weight(1, Width), Matrix(1), 1e-6f);
 
         public TensorView Flat(int elements) => Zeros(1, count * elements);
 
