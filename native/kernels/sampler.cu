@@ -2,12 +2,13 @@
 //
 //   x_v   = logit_v; of a token that occurred in the document: logit_v / penalty if positive, else logit_v * penalty. NaN counts as minus infinity.
 //   order : descending x, equal x by ascending token. Every restriction keeps a prefix of it.
-//   greedy (temperature 0): its first token. Otherwise, with w_v = floor(2^40 exp((x_v - max x) / temperature)) as integers:
+//   greedy (temperature 0): its first token. Otherwise the tokens that are left by, with w_v = floor(2^40 exp((x_v - max x) / temperature)) as integers:
 //     top-k   the first top_k tokens (0: all)
 //     top-p   of those, the shortest prefix whose weight is at least top_p of theirs (1: all)
 //     min-p   of those, the tokens with (x_v - max x) / temperature >= ln min_p (0: all)
-//     token   the first, in ascending token order, whose running sum of w exceeds (R * sum of w) / 2^64, where R is the lower half of
-//             Philox 4x32-10 of counter (pos + 1) and key seed: a draw depends on the seed and the absolute index of the drawn token.
+//   and of them the one with the largest x_v + temperature · g_v, the lowest of equals, g_v the Gumbel number (gumbel.cuh) of the seed, of the index
+//   pos + 1 of the drawn token, and of v: each is drawn with its probability exp(x_v / temperature) / sum, and a draw depends on the seed and
+//   the absolute index only. The head that samples without logits (sampling_head.cu) draws by the same rule.
 //   The chosen token goes to tokens[row]. A padding row (pos -1) gets -1.
 //   sampler_count counts the tokens that a call or step reads, so that a drawn token counts once it is read: counts are a function of the
 //   slot's token prefix. Where a document starts in the row, the counts start from zero with its last document. Padding and tokens
@@ -18,13 +19,13 @@
 // Launch   sampler: one block of BLOCK threads per row; sampler_count: one block of BLOCK threads per row
 // Variants BLOCK 256 or 512: equal results
 // Aliasing the rows' slots are distinct; logits are only read
-// Determinism sums are sums of integers: no order shows in them. The same logits, counts, settings and index give the same token, whatever the
+// Determinism sums are sums of integers, and a maximum has no order. The same logits, counts, settings and index give the same token, whatever the
 //          other rows hold.
-// Error    probabilities below 2^-40 of the largest are not drawn; the others are within 2^-22 of theirs, relatively, plus 2^-40
-// Bytes    the row's logits once if greedy, else about 3 times, and 4 or 5 more for each of top-k and top-p, from the second pass on out of L2;
-//          the row's counts with them when the penalty is not 1
+// Error    a token's chance beside another's is off by a factor within 1 ± the sum of both tokens' (5 + 2 |g| + |x / temperature + g|) · 2^-24, g in
+//          [-3.8, 45.05]; exp's rounding decides which tokens top-p leaves where its border lies within 2^-22 of a weight, relatively
+// Bytes    the row's logits once if greedy or unrestricted; else twice, and 4 or 5 times more for each of top-k and top-p, from the second pass on out
+//          of L2; the row's counts with them when the penalty is not 1
 #include "include/block.cuh"
-#include "include/philox.cuh"
 #include "include/sampler_state.cuh"
 
 struct SamplerParams {
@@ -58,7 +59,8 @@ struct SamplerRow {
     u32 cut_key;            // the prefix of the order that is allowed: keys above cut_key, and of cut_key the tokens up to cut_token
     i32 cut_token;
 
-    GK_DEVICE u32 key(i32 token) const { return sampler_key(logits[token], counts, token, penalty); }
+    GK_DEVICE f32 logit(i32 token) const { return sampler_logit(logits[token], counts, token, penalty); }
+    GK_DEVICE u32 key(i32 token) const { return order_key(logit(token)); }
     GK_DEVICE bool allowed(i32 token, u32 key) const { return key > cut_key || (key == cut_key && token <= cut_token); }
     // (x - maximum) / temperature, 0 for the largest even if that is infinite.
     GK_DEVICE f32 distance(u32 key) const {
@@ -167,6 +169,29 @@ GK_DEVICE void cut_row(SamplerRow& row, i32 vocabulary, const Selection& s, u64 
     row.cut_key = key;
 }
 
+// Finds the row's maximum and applies top-k and top-p. Top-k counts tokens, top-p their weights among those that top-k left: the same selection.
+template <int BLOCK>
+GK_DEVICE void restrict_row(SamplerRow& row, i32 vocabulary, const SamplerState& state) {
+    u32 highest = 0;
+    for (i32 token = threadIdx.x; token < vocabulary; token += BLOCK) highest = max_of(highest, row.key(token));
+    row.maximum = order_value(block_max<BLOCK>(highest));
+    #pragma unroll 1
+    for (int by_weight = 0; by_weight < 2; ++by_weight) {
+        if (by_weight ? !(state.top_p < 1.0f) : state.top_k <= 0 || state.top_k >= vocabulary) continue;
+        const auto weight = [&](i32 token, u32 key) -> u64 { return !by_weight ? 1 : row.allowed(token, key) ? row.weight(key) : 0; };
+        u64 target = static_cast<u64>(state.top_k);
+        if (by_weight) {
+            u64 sum = 0;
+            for (i32 token = threadIdx.x; token < vocabulary; token += BLOCK) sum += weight(token, row.key(token));
+            sum = block_sum<BLOCK>(sum);
+            const u64 share = static_cast<u64>(state.top_p * 0x1p63f) << 1;              // top_p * 2^64, exactly
+            target = min_of(max_of(multiply_high(sum, share) + (sum * share != 0 ? 1 : 0), 1ull), sum);   // rounded up
+        }
+        const Selection s = select_prefix<BLOCK>(row, vocabulary, target, weight);
+        cut_row<BLOCK>(row, vocabulary, s, by_weight ? ceil_div(s.needed, row.weight(static_cast<u32>(s.key))) : s.needed);
+    }
+}
+
 template <int BLOCK>
 __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
     const i64 r = blockIdx.x;
@@ -180,46 +205,21 @@ __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
     i32* counts = sampler_counts(p.states, slot);
     SamplerRow row = {p.logits + r * p.logits_stride, counts, state.repetition_penalty, 0.0f, state.temperature, 0u, p.vocabulary - 1};
 
-    // The first of the order: the highest key, and of equal keys the lowest token.
+    const auto choice = [&](i32 token) -> u64 { return choice_order(row.logit(token), token, state, position); };
+    const bool restricted = state.temperature > 0.0f && ((state.top_k > 0 && state.top_k < p.vocabulary) || state.top_p < 1.0f || state.min_p > 0.0f);
     u64 best = 0;
-    for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK)
-        best = max_of(best, order_of(row.key(token), token));
-    best = block_max<BLOCK>(best);
-    i32 chosen = token_of(best);
-
-    if (state.temperature > 0.0f) {
-        row.maximum = order_value(static_cast<u32>(best >> 32));
-        // Top-k counts tokens, top-p their weights among those that top-k left: the same selection.
-        #pragma unroll 1
-        for (int by_weight = 0; by_weight < 2; ++by_weight) {
-            if (by_weight ? !(state.top_p < 1.0f) : state.top_k <= 0 || state.top_k >= p.vocabulary) continue;
-            const auto weight = [&](i32 token, u32 key) -> u64 { return !by_weight ? 1 : row.allowed(token, key) ? row.weight(key) : 0; };
-            u64 target = static_cast<u64>(state.top_k);
-            if (by_weight) {
-                u64 sum = 0;
-                for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) sum += weight(token, row.key(token));
-                sum = block_sum<BLOCK>(sum);
-                const u64 share = static_cast<u64>(state.top_p * 0x1p63f) << 1;              // top_p * 2^64, exactly
-                target = min_of(max_of(multiply_high(sum, share) + (sum * share != 0 ? 1 : 0), 1ull), sum);   // rounded up
-            }
-            const Selection s = select_prefix<BLOCK>(row, p.vocabulary, target, weight);
-            cut_row<BLOCK>(row, p.vocabulary, s, by_weight ? ceil_div(s.needed, row.weight(static_cast<u32>(s.key))) : s.needed);
-        }
+    if (!restricted) {
+        for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) best = max_of(best, choice(token));
+    } else {
+        restrict_row<BLOCK>(row, p.vocabulary, state);
         const f32 farthest = state.min_p > 0.0f ? logf(state.min_p) : minus_infinity();
-        const auto weight = [&](i32 token) -> u64 {
+        for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) {
             const u32 key = row.key(token);
-            return row.allowed(token, key) && row.distance(key) >= farthest ? row.weight(key) : 0;
-        };
-        u64 sum = 0;
-        for (i32 token = threadIdx.x; token < p.vocabulary; token += BLOCK) sum += weight(token);
-        sum = block_sum<BLOCK>(sum);
-        const RandomBlock random = philox({{static_cast<u32>(position) + 1u, 0u, 0u, 0u}}, state.seed);
-        const u64 target = multiply_high(static_cast<u64>(random.v[1]) << 32 | random.v[0], sum);
-        chosen = locate_token<BLOCK>(p.vocabulary, target, weight);
+            if (row.allowed(token, key) && row.distance(key) >= farthest) best = max_of(best, choice(token));
+        }
     }
-    if (threadIdx.x == 0) {
-        p.tokens[r] = chosen;
-    }
+    best = block_max<BLOCK>(best);
+    if (threadIdx.x == 0) p.tokens[r] = token_of(best);
 }
 
 template <int BLOCK>

@@ -27,12 +27,10 @@ internal static class StepCases
             float[] values = Array.ConvertAll(memory.Read(logits), value => (float)value);
             return [new("tokens", tokens, () => [.. slots.Select(slot => Draw(slot))])];
 
-            // Where float32 weights may decide otherwise, any of the likely tokens is right: the kernel's own then stands.
-            double Draw(int slot)
-            {
-                double[] left = SamplerReference.Probabilities(values.AsSpan(slot * vocabulary, vocabulary), new int[vocabulary], Settings(slot));
-                return SamplerReference.Draw(left, SamplerReference.Uniform(Settings(slot).Seed, (uint)positions[slot] + 1)) ?? memory.Read(tokens)[slot];
-            }
+            // Where float32 may decide otherwise, any of the likely tokens is right: the kernel's own then stands.
+            double Draw(int slot) =>
+                SamplerReference.Draw(values.AsSpan(slot * vocabulary, vocabulary), new int[vocabulary], Settings(slot), (uint)positions[slot] + 1)
+                ?? memory.Read(tokens)[slot];
         });
     }
 

@@ -179,7 +179,7 @@ internal sealed class ModelBench(GpuDevice device, RowList rows, TimingOptions t
                 foreach (DecodeState state in States.AsSpan(1)) state.CopyFrom(States[0]);
             }
 
-            SamplerSettings Settings(int row) => new() { Temperature = 0.8f, TopK = 50, TopP = 0.95f, Seed = (ulong)row };
+            SamplerSettings Settings(int row) => new() { Temperature = 0.8f, Seed = (ulong)row };
             BatchDecoder decoder = Session.CreateDecoder(States, [.. States.Select((_, row) => Settings(row))]);
             for (int row = 0; row < States.Length; row++) decoder.Feed(row, row % config.Vocabulary);
             return decoder;

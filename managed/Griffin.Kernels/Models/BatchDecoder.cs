@@ -10,7 +10,7 @@ public sealed class BatchDecoder : IDisposable
     private readonly DecodeState[] _states;
     private readonly int[] _next;
     private readonly SamplerSettings[] _settings;
-    private readonly bool _greedy;
+    private readonly bool _unrestricted;
     private readonly int[] _versions;
     private readonly int[] _positions;
     private readonly int[] _slots;
@@ -25,7 +25,7 @@ public sealed class BatchDecoder : IDisposable
         _states = states;
         _next = new int[states.Length];
         _settings = settings.ToArray();
-        _greedy = _settings.All(setting => setting.Temperature == 0);
+        _unrestricted = !_settings.Any(setting => setting.RestrictsDraws);
         _versions = new int[states.Length];
         _positions = new int[states.Length];
         _slots = [.. states.Select(state => state.Slot)];
@@ -80,7 +80,7 @@ public sealed class BatchDecoder : IDisposable
             if (_active[row]) _states[row].BeginWrite();
         }
 
-        ReadOnlySpan<int> drawn = _graph.Step(_greedy);
+        ReadOnlySpan<int> drawn = _graph.Step(_unrestricted);
         _dirty = false;
         for (int row = 0; row < _states.Length; row++)
         {

@@ -15,7 +15,7 @@ internal sealed class DecodeGraph : IDisposable
     private readonly CallInputs _inputs;
     private readonly PinnedBuffer<int> _drawn;
     private GpuGraph? _graph;
-    private GpuGraph? _greedyGraph;
+    private GpuGraph? _headGraph;
 
     public DecodeGraph(GriffinSession session, LayerStack layers, Activations activations, int rows)
     {
@@ -46,12 +46,12 @@ internal sealed class DecodeGraph : IDisposable
         _inputs.Send(_session.Stream, tokens, positions, [.. Enumerable.Range(0, Rows + 1)], slots);
 
     /// <summary>Runs one step and returns the drawn tokens.</summary>
-    /// <param name="greedy">Every row takes its most probable token, so that a step without logits will do.</param>
-    public ReadOnlySpan<int> Step(bool greedy)
+    /// <param name="unrestricted">No row's draw is restricted, so that a step without logits will do.</param>
+    public ReadOnlySpan<int> Step(bool unrestricted)
     {
-        greedy &= _layers.ChoosesTokens(Rows);
-        ref GpuGraph? graph = ref greedy ? ref _greedyGraph : ref _graph;
-        graph ??= Capture(greedy);
+        bool withoutLogits = unrestricted && _layers.ChoosesTokens(Rows);
+        ref GpuGraph? graph = ref withoutLogits ? ref _headGraph : ref _graph;
+        graph ??= Capture(withoutLogits);
         _session.Stream.Launch(graph);
         _session.Stream.Synchronize();
         return _drawn.Span;
@@ -60,18 +60,18 @@ internal sealed class DecodeGraph : IDisposable
     public void Dispose()
     {
         _graph?.Dispose();
-        _greedyGraph?.Dispose();
+        _headGraph?.Dispose();
         _inputs.Dispose();
         _drawn.Dispose();
     }
 
-    private GpuGraph Capture(bool greedy)
+    private GpuGraph Capture(bool withoutLogits)
     {
         GpuStream stream = _session.Stream;
         stream.BeginCapture();
         try
         {
-            Queue(stream, greedy);
+            Queue(stream, withoutLogits);
             StatePool states = _session.States;
             List<DeviceMemory> uses = [states.Memory, states.Seen.Owner, states.Samplers.Memory, _session.Model.Weights.Memory, _activations.Memory, _inputs.Memory];
             if (_session.Model.Kernels.Attention is { } attention) uses.Add(attention.Phases.Owner);
@@ -84,7 +84,7 @@ internal sealed class DecodeGraph : IDisposable
         }
     }
 
-    private void Queue(GpuStream stream, bool greedy)
+    private void Queue(GpuStream stream, bool withoutLogits)
     {
         ModelKernels kernels = _session.Model.Kernels;
         StatePool states = _session.States;
@@ -94,7 +94,7 @@ internal sealed class DecodeGraph : IDisposable
         TensorView slots = _inputs.Slots(Rows);
         Call call = new(stream, rows, tokens, positions, Step: !kernels.BatchInvariant);
         kernels.Sampler.Count(stream, rows, tokens, states.Samplers.State);
-        if (greedy)
+        if (withoutLogits)
         {
             _layers.RunToTokens(call, slots, states.Samplers.State);
         }

@@ -19,7 +19,7 @@ internal sealed class FusedKernels
         Embedding = kernels.Add(new EmbeddingStep(device, type, config.Width));
         GateUp = kernels.Add(new GatedProduct(device, type, config.MlpWidth, config.Width));
         Down = kernels.Add(new ResidualProduct(device, type, config.Width, config.MlpWidth));
-        GreedyHead = kernels.Add(new GreedyHead(device, type, config.Vocabulary, config.Width));
+        SamplingHead = kernels.Add(new SamplingHead(device, type, config.Vocabulary, config.Width));
         Head = kernels.Add(new NormProduct(device, type, config.Vocabulary, config.Width));
         if (config.RecurrentLayers > 0)
         {
@@ -44,8 +44,8 @@ internal sealed class FusedKernels
     /// <summary>The head: its product is float32, and soft-capped.</summary>
     public NormProduct Head { get; }
 
-    /// <summary>The head of steps in which every row takes its most probable token: no logits.</summary>
-    public GreedyHead GreedyHead { get; }
+    /// <summary>The head of steps in which no row's draw is restricted: no logits.</summary>
+    public SamplingHead SamplingHead { get; }
 
     /// <summary>Null, as the next two, in a model without recurrent layers.</summary>
     public RecurrentInput? RecurrentInput { get; }

@@ -44,11 +44,11 @@ internal sealed class FusedLayers(
     public void RunHead(GpuStream stream, in NormedInput last, TensorView embedding, TensorView logits) =>
         fused.Head.Run(stream, last, embedding, config.LogitsSoftCap, logits);
 
-    /// <summary>Queues the head of a step in which every row takes its most probable token: tokens i32 [rows].</summary>
-    public void RunGreedyHead(in Call call, in NormedInput last, TensorView embedding, TensorView slots, LayerState samplers) =>
-        fused.GreedyHead.Run(
+    /// <summary>Queues the head of a step in which no row's draw is restricted: tokens i32 [rows].</summary>
+    public void RunSamplingHead(in Call call, in NormedInput last, TensorView embedding, TensorView slots, LayerState samplers) =>
+        fused.SamplingHead.Run(
             call.Stream, last, embedding, config.LogitsSoftCap, call.Positions, slots, samplers, call.Tokens,
-            activations.Best(call.Count, fused.GreedyHead.TilesFor(call.Count)));
+            activations.Best(call.Count, fused.SamplingHead.TilesFor(call.Count)));
 
     private TensorView RunRecurrent(in Call call, int index, RecurrentWeights weights, in NormedInput input)
     {

@@ -84,11 +84,11 @@ internal sealed class LayerStack
     /// <summary>Whether <see cref="RunToTokens"/> serves so many rows.</summary>
     public bool ChoosesTokens(int rows) => _fused is not null && rows <= FusedKernels.MaxRows;
 
-    /// <summary>Queues all layers and the greedy head of a step, which replaces the call's tokens by the most probable next ones.</summary>
+    /// <summary>Queues all layers and the sampling head of a step, which replaces the call's tokens by the drawn ones; no row's draw may be restricted.</summary>
     public void RunToTokens(in Call call, TensorView slots, LayerState samplers)
     {
         NormedInput last = _fused!.Run(call, _embedding, _finalNorm, AfterBlock);
-        _fused.RunGreedyHead(call, last, _embedding, slots, samplers);
+        _fused.RunSamplingHead(call, last, _embedding, slots, samplers);
     }
 
     /// <summary>Queues the head over normed rows: logits, soft-capped, float32 [rows, V].</summary>

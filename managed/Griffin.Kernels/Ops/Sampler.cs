@@ -6,7 +6,8 @@ namespace Griffin.Kernels.Ops;
 /// <summary>
 /// Draws each row's next token from its logits, on the device. Settings and counts of seen tokens lie in the row's sampler slot:
 /// <see cref="SamplerSettings.WriteTo"/>, then Int32 counts [vocabulary]; a fresh slot has counts of zero. The draw depends on the logits, the
-/// counts, the settings with their seed, and the absolute index of the drawn token.
+/// counts, the settings with their seed, and the absolute index of the drawn token: each token left by the restrictions takes part with its
+/// logit plus temperature times a Gumbel number of its own, and the largest is drawn.
 /// </summary>
 public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
 {

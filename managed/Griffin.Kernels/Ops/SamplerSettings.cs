@@ -29,6 +29,9 @@ public sealed record SamplerSettings
     /// <summary>With the absolute index of the drawn token, decides the draw.</summary>
     public ulong Seed { get; init; }
 
+    /// <summary>Whether a draw needs the probabilities of the other tokens to know which ones it may take: top-k, top-p or min-p, at a temperature.</summary>
+    public bool RestrictsDraws => Temperature > 0 && (TopK > 0 || TopP < 1 || MinP > 0);
+
     /// <summary>Bytes that <see cref="WriteTo"/> writes: the head of a sampler's state slot.</summary>
     public static int ByteCount => Marshal.SizeOf<SamplerState>();
 

@@ -1,5 +1,6 @@
-// What the kernels that choose tokens share: a row's settings, and the order of its logits.
+// What the kernels that choose tokens share: a row's settings, the order of its logits, and the rule of the choice.
 #pragma once
+#include "include/gumbel.cuh"
 #include "include/math.cuh"
 #include "include/rows.cuh"
 
@@ -28,13 +29,20 @@ GK_DEVICE u32 order_key(f32 x) {
 
 GK_DEVICE f32 order_value(u32 key) { return __uint_as_float(key & 0x80000000u ? key & 0x7FFFFFFFu : ~key); }
 
-// The key of a token's logit, which the penalty lowers if the token has occurred.
-GK_DEVICE u32 sampler_key(f32 logit, const i32* counts, i32 token, f32 penalty) {
+// A token's logit as it is compared: lowered by the penalty if the token has occurred.
+GK_DEVICE f32 sampler_logit(f32 logit, const i32* counts, i32 token, f32 penalty) {
     f32 x = logit;
     if (penalty != 1.0f && counts[token] > 0) x = x > 0.0f ? x / penalty : x * penalty;
-    return order_key(x != x ? minus_infinity() : x + 0.0f);
+    return x != x ? minus_infinity() : x + 0.0f;
 }
 
 // Largest for the highest key, and of equal keys for the lowest token. Above 0 for every token.
 GK_DEVICE u64 order_of(u32 key, i32 token) { return static_cast<u64>(key) << 32 | static_cast<u32>(~token); }
 GK_DEVICE i32 token_of(u64 order) { return static_cast<i32>(~static_cast<u32>(order)); }
+
+// The rule: the row's choice is the token of the largest order. At a temperature a Gumbel number decides with the logit.
+GK_DEVICE u64 choice_order(f32 x, i32 token, const SamplerState& state, i32 position) {
+    if (state.temperature > 0.0f)
+        x = fmaf(state.temperature, gumbel(state.seed, static_cast<u32>(position) + 1u, static_cast<u32>(token)), x);
+    return order_of(order_key(x), token);
+}

@@ -39,9 +39,9 @@ internal sealed class SkinnyTrafficTests
                 test.Stream, call.Upload(test), x.Input, w, x.Vector(Width), test.Matrix(new float[Width * 4], Width, 4, Type), x.Vector(Width),
                 test.Output(x.Rows, Width, Type), test.Output(x.Rows, Width, Type), new StateMemory(test, call.Slots, 3 * Width * sizeof(ushort)).State);
         }),
-        [nameof(GreedyHead)] = (Width, (test, x, w) =>
+        [nameof(SamplingHead)] = (Width, (test, x, w) =>
         {
-            var op = new GreedyHead(test.Device, Type, Width, Inner);
+            var op = new SamplingHead(test.Device, Type, Width, Inner);
             var bytes = new byte[x.Rows * 512];
             for (var row = 0; row < x.Rows; row++)
                 SamplerSettings.Greedy.WriteTo(bytes.AsSpan(row * 512));

@@ -68,9 +68,9 @@ internal sealed class ZeroLengthTests
         [typeof(GeluMultiplyBackward)] = c => new GeluMultiplyBackward(c.Device, Type, Width)
             .Run(c.Stream, c.Matrix(2 * Width), c.Weight(1, 2 * Width), c.Matrix(Width), c.Matrix(2 * Width)),
         [typeof(GradientNorm)] = c => new GradientNorm(c.Device).Run(c.Stream, c.Flat(64), c.Weight(1, 1), c.Test.Workspace(GradientNorm.WorkspaceBytes(64L * c.Count))),
-        [typeof(GreedyHead)] = c =>
+        [typeof(SamplingHead)] = c =>
         {
-            var op = new GreedyHead(c.Device, Type, Width, Width);
+            var op = new SamplingHead(c.Device, Type, Width, Width);
             op.Run(c.Stream, c.Normed, c.Weight(Width, Width), 30, c.Integers(0), c.Integers(0), c.State((int)Sampler.StateBytes(Width) / sizeof(float)), c.Integers(0),
                 TensorView.Of(c.Test.Allocate(sizeof(ulong) * (1 + (c.Count * op.TilesFor(c.Count)))), 0, ElementType.UInt64, c.Count, op.TilesFor(c.Count)));
         },

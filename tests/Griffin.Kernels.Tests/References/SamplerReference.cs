@@ -2,7 +2,7 @@ using Griffin.Kernels.Ops;
 
 namespace Griffin.Kernels.Tests.References;
 
-/// <summary>The sampler by sorting, in float64: which tokens are left, with which probabilities, and which one a number in [0, 1) draws.</summary>
+/// <summary>The sampler by sorting, in float64: which tokens are left, with which probabilities, and which one is drawn.</summary>
 internal static class SamplerReference
 {
     /// <summary>Probabilities of the tokens that the settings leave, 0 for the others.</summary>
@@ -39,29 +39,38 @@ internal static class SamplerReference
     }
 
     /// <summary>
-    /// The token that <paramref name="uniform"/> draws in ascending token order; null when the number lies so near a border (2⁻²⁰) that
-    /// float32 weights may decide otherwise.
+    /// The token that is drawn at an absolute index; null when the two best tokens are so near each other (10⁻⁵ of the larger score and of the
+    /// temperature) that float32 may decide otherwise.
     /// </summary>
-    public static int? Draw(double[] probabilities, double uniform)
+    public static int? Draw(ReadOnlySpan<float> logits, ReadOnlySpan<int> counts, SamplerSettings settings, uint index)
     {
-        double sum = 0;
-        for (var token = 0; token < probabilities.Length; token++)
+        var probabilities = Probabilities(logits, counts, settings);
+        var x = Penalised(logits, counts, settings);
+        var (best, second, token) = (double.NegativeInfinity, double.NegativeInfinity, -1);
+        for (var v = 0; v < x.Length; v++)
         {
-            sum += probabilities[token];
-            if (probabilities[token] > 0 && Math.Abs(sum - uniform) < 1.0 / (1 << 20) && probabilities.AsSpan(token + 1).ContainsAnyExcept(0.0))
-                return null;
-            if (sum > uniform)
-                return token;
+            if (probabilities[v] == 0)
+                continue;
+            var score = settings.Temperature == 0 ? x[v] : x[v] + (settings.Temperature * Gumbel(settings.Seed, index, (uint)v));
+            if (token < 0 || score > best)
+                (best, second, token) = (score, best, v);
+            else
+                second = Math.Max(second, score);
         }
 
-        return Array.FindLastIndex(probabilities, p => p > 0);
+        return best - second < 1e-5 * (Math.Abs(best) + settings.Temperature) && settings.Temperature > 0 ? null : token;
     }
 
-    /// <summary>The lower half of Philox 4x32-10 as a number in [0, 1): what decides the draw of a token index.</summary>
-    public static double Uniform(ulong seed, uint index)
+    /// <summary>The Gumbel number of a token: -ln(-ln(1 - u)), u the lower half of Philox 4x32-10 as a number between 0 and 1.</summary>
+    public static double Gumbel(ulong seed, uint index, uint token)
     {
-        var block = Philox([index, 0, 0, 0], seed);
-        return ((ulong)block[1] << 32 | block[0]) * Math.ScaleB(1, -64);
+        var block = Philox([index, token, 0, 0], seed);
+        var bits = (ulong)block[1] << 32 | block[0];
+        if (bits >> 63 != 0)
+            return -Math.Log(-Math.Log((~bits + 0.5) * Math.ScaleB(1, -64)));
+        var u = (bits + 0.5) * Math.ScaleB(1, -64);
+        var rest = 1 - u;
+        return -Math.Log(rest == 1 ? u : -Math.Log(rest) * u / (1 - rest)); // ln(1 - u) without the error of 1 - u
     }
 
     /// <summary>Philox 4x32-10.</summary>

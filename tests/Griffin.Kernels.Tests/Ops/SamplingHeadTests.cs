@@ -6,17 +6,20 @@ namespace Griffin.Kernels.Tests.Ops;
 
 /// <summary>The head that chooses tokens without logits, against the head with logits and the sampler.</summary>
 [TestFixture]
-internal sealed class GreedyHeadTests
+internal sealed class SamplingHeadTests
 {
     private const float Cap = 3;
 
     private static IEnumerable<TestCaseData> Variants() =>
         from type in OpTest.Types
-        from variant in OpTest.VariantsOf<GreedyHead>(OpTest.Dimensions(64), type)
+        from variant in OpTest.VariantsOf<SamplingHead>(OpTest.Dimensions(64), type)
         where variant != "merge"
         select new TestCaseData(type, variant);
 
-    /// <summary>Equal logits, which one-hot weights make many of, fall to the lowest token; penalties move the choice; padding has none.</summary>
+    /// <summary>
+    /// Greedy rows beside rows with a temperature. Equal logits, which one-hot weights make many of, fall to the lowest token of a greedy row;
+    /// penalties move the choice; padding has none.
+    /// </summary>
     [TestCaseSource(nameof(Variants))]
     public void Chooses_what_the_sampler_chooses(ElementType type, string variant)
     {
@@ -77,7 +80,7 @@ internal sealed class GreedyHeadTests
         using var test = new OpTest(TestDevices.Checked);
         var x = new SkinnyCase(test, type, 3, 16);
         var (w, states, row) = (x.Normals(40, 16), States(test, 3, 40), test.Integers(0, 1, 2));
-        var op = new GreedyHead(test.Device, type, 40, 16);
+        var op = new SamplingHead(test.Device, type, 40, 16);
         var best = Best(test, 3, op.TilesFor(3));
         Assert.Multiple(() =>
         {
@@ -91,19 +94,19 @@ internal sealed class GreedyHeadTests
     private static void Choose(
         OpTest test, ElementType type, string variant, SkinnyCase x, TensorView w, TensorView positions, TensorView slots, LayerState states, TensorView tokens)
     {
-        var op = new GreedyHead(test.Device, type, (int)w.Rows, x.Inner, variant);
+        var op = new SamplingHead(test.Device, type, (int)w.Rows, x.Inner, variant);
         Assert.That(op.VariantFor(x.Rows), Is.EqualTo(variant));
         op.Run(test.Stream, x.Input, w, Cap, positions, slots, states, tokens, Best(test, x.Rows, op.TilesFor(x.Rows)));
     }
 
-    /// <summary>Slots of which every other has a penalty, and counts.</summary>
+    /// <summary>Slots with counts, of which every other has a penalty, and two of three a temperature.</summary>
     private static LayerState States(OpTest test, int rows, int vocabulary)
     {
         var stride = (int)((Sampler.StateBytes(vocabulary) + 15) / 16 * 16);
         var bytes = new byte[rows * stride];
         for (var slot = 0; slot < rows; slot++)
         {
-            new SamplerSettings { RepetitionPenalty = slot % 2 == 0 ? 1 : 1.7f }.WriteTo(bytes.AsSpan(slot * stride));
+            new SamplerSettings { RepetitionPenalty = slot % 2 == 0 ? 1 : 1.7f, Temperature = slot % 3 * 0.6f, Seed = (ulong)slot * 0x9E3779B97F4A7C15 }.WriteTo(bytes.AsSpan(slot * stride));
             int[] counts = [.. new CounterRandom((ulong)slot).Integers(vocabulary, -1, 3).Select(count => Math.Max(0, count))];
             MemoryMarshal.AsBytes<int>(counts).CopyTo(bytes.AsSpan((slot * stride) + SamplerSettings.ByteCount));
         }

@@ -1,24 +1,27 @@
-// The head of a greedy decode step: norm, product, soft-cap, repetition penalty and the choice of the largest, with no logits in memory
+// The head of a decode step that draws: norm, product, soft-cap, repetition penalty and the choice of the token, with no logits in memory
 //
-//   greedy_head leaves the largest of each tile of the vocabulary: its order key and, for equal logits, the lowest token, in one u64;
-//   greedy_merge takes the largest of a row. The order is the sampler's (sampler_state.cuh), so that both choose the same token from equal logits;
-//   the temperature is not looked at. A padding row (pos -1) gets token -1.
+//   sampling_head leaves the choice of each tile of the vocabulary: order key and token in one u64, of which sampling_merge takes the largest of a
+//   row. The order is the sampler's (sampler_state.cuh), so that both choose the same token from equal logits: the largest logit at temperature 0,
+//   else the largest of logit + temperature · Gumbel number; of equals the lowest token. Settings are read from the row's slot, so rows may differ.
+//   Top-k, top-p and min-p need the whole row's distribution and are not looked at: such rows are for sampler.cu. A padding row (pos -1) gets -1.
 //
 // Shapes       x T [rows, k], scale T [k], squares f32 [rows, parts]; w T [vocabulary, k]; pos, slot, tokens i32 [rows];
 //              best u64 [rows, ceil(vocabulary / Core::ROWS)], adjacent rows; sampler slots as in sampler.cu.
-// Kernel       greedy_head<Core>; the cores, the norm and what they ask for are in skinny.cuh. greedy_merge.
-// Launch       greedy_head: grid (ceil(vocabulary / Core::ROWS), ceil(rows / Core::BATCH)), block (256), dynamic shared as SkinnyProduct.cs computes it;
-//              greedy_merge: grid (rows), block (256).
+// Kernel       sampling_head<Core>; the cores, the norm and what they ask for are in skinny.cuh. sampling_merge.
+// Launch       sampling_head: grid (ceil(vocabulary / Core::ROWS), ceil(rows / Core::BATCH)), block (256), dynamic shared as SkinnyProduct.cs computes it;
+//              sampling_merge: grid (rows), block (256).
 // Aliasing     none; the rows' slots are distinct.
-// Determinism  as skinny.cuh; a maximum has no order.
-// Error        the logits that are compared: as norm_product.
+// Determinism  as skinny.cuh; a maximum has no order. A draw depends on the row's logits, counts, settings and position alone.
+// Error        the logits that are compared: as norm_product; the draw: as sampler.cu.
 // Traffic      w once per Core::BATCH rows; x and scale once per tile; counts once where the penalty is not 1; best written and read.
+// Prediction   a Gumbel number is about 150 instructions: at batch 1 its 256,000 are 2 us of an H100's issue slots beside 470 us of reading, and the
+//              other block of the multiprocessor reads meanwhile; at batch 64 they are 110 us.
 #include "include/block.cuh"
 #include "include/math.cuh"
 #include "include/sampler_state.cuh"
 #include "include/skinny.cuh"
 
-struct GreedyHeadParams {
+struct SamplingHeadParams {
     SkinnyProductParams product;
     NormInputParams norm;
     const i32* pos;
@@ -29,7 +32,7 @@ struct GreedyHeadParams {
     f32 cap;                // 0: none
 };
 
-struct GreedyMergeParams {
+struct SamplingMergeParams {
     const u64* best;
     const i32* pos;
     i32* tokens;
@@ -37,7 +40,7 @@ struct GreedyMergeParams {
 };
 
 template <typename Core>
-__global__ void __launch_bounds__(SKINNY_THREADS, Core::MIN_BLOCKS) greedy_head(GreedyHeadParams p) {
+__global__ void __launch_bounds__(SKINNY_THREADS, Core::MIN_BLOCKS) sampling_head(SamplingHeadParams p) {
     extern __shared__ f32 skinny_shared[];
     const i32 first = static_cast<i32>(blockIdx.x) * Core::ROWS, first_row = static_cast<i32>(blockIdx.y) * Core::BATCH;
     const auto tile = Core::run(p.product, NormInput{p.norm}, PlainRows{first, p.vocabulary}, skinny_shared);
@@ -50,8 +53,9 @@ __global__ void __launch_bounds__(SKINNY_THREADS, Core::MIN_BLOCKS) greedy_head(
         u64 best = 0;
         if (inside && token < p.vocabulary) {
             const i32 slot = p.slot[row];
-            const f32 penalty = sampler_state(p.states, slot).repetition_penalty;
-            best = order_of(sampler_key(soft_capped(tile.sum(v, b), p.cap), sampler_counts(p.states, slot), token, penalty), token);
+            const SamplerState& state = sampler_state(p.states, slot);
+            const f32 x = sampler_logit(soft_capped(tile.sum(v, b), p.cap), sampler_counts(p.states, slot), token, state.repetition_penalty);
+            best = choice_order(x, token, state, p.pos[row]);
         }
         best = warp_max<Core::ROWS>(best);
         if (v == 0 && inside) p.best[static_cast<i64>(row) * gridDim.x + blockIdx.x] = best;
@@ -59,7 +63,7 @@ __global__ void __launch_bounds__(SKINNY_THREADS, Core::MIN_BLOCKS) greedy_head(
 }
 
 template <int BLOCK>
-__global__ void __launch_bounds__(BLOCK) greedy_merge(GreedyMergeParams p) {
+__global__ void __launch_bounds__(BLOCK) sampling_merge(SamplingMergeParams p) {
     const i64 row = blockIdx.x;
     u64 best = 0;
     if (p.pos[row] >= 0)

@@ -4,20 +4,21 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
-/// The head of a greedy decode step: norm, product, soft-cap, repetition penalty and the choice of the token, with no logits in memory. It is
-/// <see cref="NormProduct"/> and <see cref="Sampler"/> at temperature 0, and chooses the token that these choose.
+/// The head of a decode step that draws: norm, product, soft-cap, repetition penalty and the choice of the token, with no logits in memory. It is
+/// <see cref="NormProduct"/> and <see cref="Sampler"/>, and chooses the token that these choose, for settings that do not restrict the draw
+/// (<see cref="SamplerSettings.RestrictsDraws"/>): top-k, top-p and min-p in a slot are not looked at.
 /// </summary>
-public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
+public sealed class SamplingHead : SkinnyProduct, IKernelCatalogue, ISelfTested
 {
     private const int MergeThreads = 256;
 
-    private static readonly VariantTable<SkinnyShape> variants = Variants("greedy_head");
+    private static readonly VariantTable<SkinnyShape> variants = Variants("sampling_head");
 
-    private static readonly VariantTable<SkinnyShape> mergeVariants = new(KernelSource.BuiltIn("greedy_head.cu"),
-        new KernelVariant<SkinnyShape>("merge", _ => new KernelPlan($"greedy_merge<{MergeThreads}>", MergeThreads)));
+    private static readonly VariantTable<SkinnyShape> mergeVariants = new(KernelSource.BuiltIn("sampling_head.cu"),
+        new KernelVariant<SkinnyShape>("merge", _ => new KernelPlan($"sampling_merge<{MergeThreads}>", MergeThreads)));
 
-    private readonly PlannedKernel<GreedyHeadParams>[] _kernels;
-    private readonly PlannedKernel<GreedyMergeParams> _merge;
+    private readonly PlannedKernel<SamplingHeadParams>[] _kernels;
+    private readonly PlannedKernel<SamplingMergeParams> _merge;
 
     /// <summary>Chooses and requests the kernels.</summary>
     /// <param name="device">Where it runs.</param>
@@ -25,12 +26,12 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
     /// <param name="vocabulary">Tokens, rows of the weight.</param>
     /// <param name="inner">K: columns of the input and of the weight.</param>
     /// <param name="variant">A variant to force; null to choose.</param>
-    public GreedyHead(GpuDevice device, ElementType type, int vocabulary, int inner, string? variant = null) : base(device, type, inner)
+    public SamplingHead(GpuDevice device, ElementType type, int vocabulary, int inner, string? variant = null) : base(device, type, inner)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabulary);
         Vocabulary = vocabulary;
-        _kernels = Request<GreedyHeadParams>(variants, variant);
-        _merge = Request<SkinnyShape, GreedyMergeParams>(mergeVariants, new(inner, int.MaxValue));
+        _kernels = Request<SamplingHeadParams>(variants, variant);
+        _merge = Request<SkinnyShape, SamplingMergeParams>(mergeVariants, new(inner, int.MaxValue));
     }
 
     /// <summary>Tokens.</summary>
@@ -49,7 +50,7 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
     /// <param name="cap">The soft-cap of the logits; 0 for none.</param>
     /// <param name="positions">Int32 [B], of the token that the rows stand for; -1 for a row without a choice.</param>
     /// <param name="slots">Int32 [B], distinct.</param>
-    /// <param name="states">The sampler slots, of which the penalty and the counts are read.</param>
+    /// <param name="states">The sampler slots: temperature, penalty, seed and counts are read.</param>
     /// <param name="tokens">Int32 [B], written: the chosen tokens, -1 where there was no choice.</param>
     /// <param name="best">Workspace, UInt64 [B, <see cref="TilesFor"/>].</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or the cap is negative or not finite.</exception>
@@ -59,7 +60,7 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
     {
         ArgumentNullException.ThrowIfNull(stream);
         if (!(cap >= 0) || !float.IsFinite(cap)) throw new ArgumentOutOfRangeException(nameof(cap), cap, "The cap must be finite, and positive or 0.");
-        PlannedKernel<GreedyHeadParams> kernel = KernelFor(_kernels, input.X.Rows);
+        PlannedKernel<SamplingHeadParams> kernel = KernelFor(_kernels, input.X.Rows);
         SkinnyProductParams product = Product(kernel.Plan, input.X, w, Vocabulary);
         int rows = product.Rows;
         NormInputParams norm = Norm(kernel.Plan, input);
@@ -69,7 +70,7 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
         Check.State(states, Sampler.StateBytes(Vocabulary));
         Check.AdjacentRows(best, ElementType.UInt64, rows, TilesFor(rows));
         if (rows == 0) return;
-        GreedyHeadParams parameters = new()
+        SamplingHeadParams parameters = new()
         {
             Product = product,
             Norm = norm,
@@ -81,7 +82,7 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
             Cap = cap,
         };
         Launch(stream, kernel, rows, Vocabulary, kernel.Plan.TileColumns, parameters);
-        GreedyMergeParams merge = new() { Best = best.Address, Positions = positions.Address, Tokens = tokens.Address, Tiles = TilesFor(rows) };
+        SamplingMergeParams merge = new() { Best = best.Address, Positions = positions.Address, Tokens = tokens.Address, Tiles = TilesFor(rows) };
         _merge.Launch(stream, (long)rows, merge);
     }
 
@@ -90,7 +91,7 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
     {
         ArgumentNullException.ThrowIfNull(model);
         SkinnyShape shape = new(model.Width, int.MaxValue);
-        return variants.Enumerate(nameof(GreedyHead), shape, type).Concat(mergeVariants.Enumerate(nameof(GreedyHead), shape, type));
+        return variants.Enumerate(nameof(SamplingHead), shape, type).Concat(mergeVariants.Enumerate(nameof(SamplingHead), shape, type));
     }
 
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
@@ -98,10 +99,11 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
         const int rows = SelfTestBench.Slots, vocabulary = SelfTestBench.Vocabulary, inner = SelfTestBench.Width;
         int stateBytes = (int)Sampler.StateBytes(vocabulary);
         byte[] slots = new byte[rows * stateBytes];
-        for (int slot = 0; slot < rows; slot++) SamplerSettings.Greedy.WriteTo(slots.AsSpan(slot * stateBytes));
+        new SamplerSettings { Temperature = 0.8f, Seed = 7 }.WriteTo(slots);
+        SamplerSettings.Greedy.WriteTo(slots.AsSpan(stateBytes));
         TensorView states = bench.Integers(MemoryMarshal.Cast<byte, int>(slots));
         TensorView tokens = bench.Output(ElementType.Int32, 1, rows);
-        GreedyHead op = new(bench.Device, bench.Type, vocabulary, inner, bench.Variant);
+        SamplingHead op = new(bench.Device, bench.Type, vocabulary, inner, bench.Variant);
         op.Run(
             bench.Stream, bench.Normed(rows, inner), bench.Input(vocabulary, inner, 0.0625f), 30, bench.Integers(5, 9), bench.Integers(0, 1),
             new LayerState(states.Owner, states.Address, stateBytes), tokens, bench.Output(ElementType.UInt64, rows, op.TilesFor(rows)));
@@ -109,9 +111,9 @@ public sealed class GreedyHead : SkinnyProduct, IKernelCatalogue, ISelfTested
     }
 }
 
-/// <summary>Mirror of GreedyHeadParams in greedy_head.cu.</summary>
+/// <summary>Mirror of SamplingHeadParams in sampling_head.cu.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct GreedyHeadParams
+internal struct SamplingHeadParams
 {
     public SkinnyProductParams Product;
     public NormInputParams Norm;
@@ -123,9 +125,9 @@ internal struct GreedyHeadParams
     public float Cap;
 }
 
-/// <summary>Mirror of GreedyMergeParams in greedy_head.cu.</summary>
+/// <summary>Mirror of SamplingMergeParams in sampling_head.cu.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct GreedyMergeParams
+internal struct SamplingMergeParams
 {
     public ulong Best;
     public ulong Positions;
