@@ -87,7 +87,8 @@ double worst_error(const Kernels& kernels, Element type, Element stored, const S
 
 void check_all(const Kernels& kernels, bool halves_only) {
     const Shape shapes[] = {{1, 1, 1},    {1, 1, 2},     {3, 5, 7},      {16, 8, 32},  {17, 9, 33},   {31, 7, 31},  {33, 13, 257}, {64, 12, 64},  {65, 25, 513},
-                            {128, 24, 1}, {129, 390, 40}, {300, 3, 1030}, {7, 8, 3},   {40, 1, 600}, {11, 4, 24}, {200, 60, 1100}, {5, 6, 95}};
+                            {128, 24, 1}, {129, 390, 40}, {300, 3, 1030}, {7, 8, 3},   {40, 1, 600}, {11, 4, 24}, {200, 60, 1100}, {5, 6, 95},
+                            {9, 1, 1291}, {7, 2, 1291}, {6, 2, 3163}};
     for (const Shape& shape : shapes)
         for (int layout = 0; layout < 4; ++layout)
             for (int types = halves_only ? 1 : 0; types < 3; ++types)
