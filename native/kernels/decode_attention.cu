@@ -10,6 +10,7 @@
 //          ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots; 1 <= keys_visible <= ring_slots;
 //          workspace f32: o [rows][heads][splits][head_dim], then (m, l) [rows][heads][splits][2]
 // Launch   decode_attention: grid (splits, rows, ceil(heads / HEADS)), 128 threads, dynamic shared memory as DecodeAttention.cs computes it;
+//          decode_attention_serial: the same grid, one thread, which meets nobody: for a machine that runs threads one after another;
 //          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS
 //          decode_attention_combine: one thread per output element, 256 a block, no barriers
 // Variants VEC = 16-byte copies (head_dim, qkv_stride multiples of VEC; qkv and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
@@ -46,6 +47,31 @@ struct DecodeAttentionCombineParams {
     i32 head_dim;
     i32 splits;
 };
+
+// The slots that a token sees: an arc of the ring that ends at the token's own.
+struct RingArc {
+    i32 own;
+    i32 count;
+    i32 ring_slots;
+
+    GK_DEVICE RingArc(const DecodeAttentionParams& p, i32 row) : ring_slots(p.ring_slots) {
+        const i32 position = p.rows.pos[row];
+        own = position < 0 ? 0 : position % ring_slots;
+        count = position < 0 ? 0 : min_of(available(p.rows, row, row) + 1, p.keys_visible);
+    }
+
+    // How many slots `slot` lies past another one, round the ring.
+    GK_DEVICE i32 past(i32 slot, i32 other) const { return slot - other < 0 ? slot - other + ring_slots : slot - other; }
+    GK_DEVICE bool shows(i32 slot) const { return past(own, slot) < count; }
+    // Whether any of the `slots` from `first` on is seen; all of them exist, or those past the ring's end are not asked for.
+    GK_DEVICE bool shows_any(i32 first, i32 slots) const {
+        const i32 start = past(own, count - 1), into = past(first, start);
+        return into < count || (count > 0 && ring_slots - into < slots);
+    }
+};
+
+// Where the results of a split for one head go.
+GK_DEVICE i64 split_part(const DecodeAttentionParams& p, i32 row, i32 head, i32 split) { return (static_cast<i64>(row) * p.heads + head) * p.splits + split; }
 
 // Copies ring rows into shared memory as they are, zeros for invisible ones and for the channels past HEAD_DIM.
 template <typename T, int HEAD_DIM, int STRIDE, int KEYS, int VEC, typename Visible>
@@ -86,24 +112,14 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
     const i32 split = blockIdx.x, row = blockIdx.y;
     const i32 first_head = blockIdx.z * HEADS;
     const i32 heads = min_of(HEADS, p.heads - first_head);
-    const i32 position = p.rows.pos[row];
     const i32 slots_from = split * p.split_slots, slots_to = min_of(slots_from + p.split_slots, p.ring_slots);
-    const i32 count = position < 0 ? 0 : min_of(available(p.rows, row, row) + 1, p.keys_visible);
+    const RingArc arc(p, row);
     const T* ring_keys = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[row]));
     const T* ring_values = ring_keys + static_cast<i64>(p.ring_slots) * HEAD_DIM;
 
-    // The visible slots are an arc of the ring that ends at the token's own slot.
-    const i32 own = position < 0 ? 0 : position % p.ring_slots;
-    const i32 arc = own - count + 1 < 0 ? own - count + 1 + p.ring_slots : own - count + 1;
-    const auto visible = [&](i32 slot) {
-        const i32 age = own - slot < 0 ? own - slot + p.ring_slots : own - slot;
-        return slot < slots_to && age < count;
-    };
+    const auto visible = [&](i32 slot) { return slot < slots_to && arc.shows(slot); };
     const auto next_tile = [&](i32 slot) {                          // the first tile from `slot` on that shows a key
-        for (; slot < slots_to; slot += KEYS) {
-            const i32 into = slot - arc < 0 ? slot - arc + p.ring_slots : slot - arc;    // how far past the arc's start the tile begins
-            if (into < count || (count > 0 && p.ring_slots - into < KEYS)) break;
-        }
+        while (slot < slots_to && !arc.shows_any(slot, KEYS)) slot += KEYS;
         return slot;
     };
 
@@ -209,7 +225,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
     for (int h = 0; h < WARP_HEADS; ++h) {
         const i32 head = warp + WARPS * h;
         if (head >= heads) continue;
-        const i64 part = (static_cast<i64>(row) * p.heads + first_head + head) * p.splits + split;
+        const i64 part = split_part(p, row, first_head + head, split);
         if (lane == 0) {
             p.statistics[2 * part] = maximum[h];
             p.statistics[2 * part + 1] = total[h];
@@ -221,6 +237,76 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
                 const int c = (lane + 32 * i) * WIDTH + e;
                 if (c < HEAD_DIM) p.partial[part * HEAD_DIM + c] = out[h][i][e];
             }
+    }
+}
+
+template <typename T, int HEAD_DIM, int HEADS, int KEYS, int VEC>
+__global__ void __launch_bounds__(1) decode_attention_serial(DecodeAttentionParams p) {
+    constexpr int PARTS = 16;                                       // sums at a time: a machine with wide vectors likes many
+    constexpr int DIM = ceil_div(HEAD_DIM, PARTS) * PARTS;
+    const i32 split = blockIdx.x, row = blockIdx.y;
+    const i32 first_head = blockIdx.z * HEADS, heads = min_of(HEADS, p.heads - first_head);
+    const i32 slots_from = split * p.split_slots, slots_to = min_of(slots_from + p.split_slots, p.ring_slots);
+    const RingArc arc(p, row);
+    const T* ring_keys = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[row]));
+    const T* ring_values = ring_keys + static_cast<i64>(p.ring_slots) * HEAD_DIM;
+    const auto widen = [](const T* from, f32 (&to)[DIM]) {
+        #pragma unroll
+        for (int c = 0; c < HEAD_DIM; c += VEC) {
+            f32 piece[VEC];
+            load_floats<VEC>(from + c, piece);
+            #pragma unroll
+            for (int e = 0; e < VEC; ++e) to[c + e] = piece[e];
+        }
+        for (int c = HEAD_DIM; c < DIM; ++c) to[c] = 0.0f;
+    };
+
+    f32 queries[HEADS][DIM], out[HEADS][DIM], maximum[HEADS], total[HEADS];
+    for (int h = 0; h < heads; ++h) {
+        widen(static_cast<const T*>(p.qkv) + row * p.qkv_stride + static_cast<i64>(first_head + h) * HEAD_DIM, queries[h]);
+        for (int c = 0; c < DIM; ++c) out[h][c] = 0.0f;
+        maximum[h] = minus_infinity();
+        total[h] = 0.0f;
+    }
+    for (i32 tile = slots_from; tile < slots_to; tile += KEYS) {
+        i32 slots[KEYS];
+        int count = 0;
+        for (i32 slot = tile; slot < min_of(tile + KEYS, slots_to); ++slot)
+            if (arc.shows(slot)) slots[count++] = slot;
+        f32 weights[HEADS][KEYS], data[DIM];
+        for (int j = 0; j < count; ++j) {
+            widen(ring_keys + static_cast<i64>(slots[j]) * HEAD_DIM, data);
+            for (int h = 0; h < heads; ++h) {
+                f32 dot[PARTS] = {};
+                #pragma unroll
+                for (int c = 0; c < DIM; c += PARTS)
+                    #pragma unroll
+                    for (int e = 0; e < PARTS; ++e) dot[e] = fmaf(queries[h][c + e], data[c + e], dot[e]);
+                weights[h][j] = tree_sum<PARTS>(dot) * p.scale_log2;
+            }
+        }
+        for (int h = 0; h < heads; ++h) {
+            f32 tile_maximum = minus_infinity(), base;
+            for (int j = 0; j < count; ++j) tile_maximum = fmaxf(tile_maximum, weights[h][j]);
+            const f32 factor = raise_maximum(maximum[h], tile_maximum, base);
+            total[h] *= factor;
+            for (int j = 0; j < count; ++j) {
+                weights[h][j] = exp2f(weights[h][j] - base);
+                total[h] += weights[h][j];
+            }
+            for (int c = 0; c < DIM; ++c) out[h][c] *= factor;
+        }
+        for (int j = 0; j < count; ++j) {
+            widen(ring_values + static_cast<i64>(slots[j]) * HEAD_DIM, data);
+            for (int h = 0; h < heads; ++h)
+                for (int c = 0; c < DIM; ++c) out[h][c] = fmaf(weights[h][j], data[c], out[h][c]);
+        }
+    }
+    for (int h = 0; h < heads; ++h) {
+        const i64 part = split_part(p, row, first_head + h, split);
+        p.statistics[2 * part] = maximum[h];
+        p.statistics[2 * part + 1] = total[h];
+        for (int c = 0; c < HEAD_DIM; ++c) p.partial[part * HEAD_DIM + c] = out[h][c];
     }
 }
 

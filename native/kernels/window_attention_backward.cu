@@ -52,19 +52,6 @@ struct WindowAttentionBackwardParams {
 
 constexpr int BACKWARD_THREADS = 128;
 
-// The sum of N (a power of two) values in a tree.
-template <int N>
-GK_DEVICE f32 tree_sum(f32 (&x)[N]) {
-    if constexpr (N == 1) {
-        return x[0];
-    } else {
-        f32 half[N / 2];
-        #pragma unroll
-        for (int e = 0; e < N / 2; ++e) half[e] = x[e] + x[e + N / 2];
-        return tree_sum<N / 2>(half);
-    }
-}
-
 // One thread's share of the channels of a head, widened: LANES threads take VEC channels each in turn.
 template <int HEAD_DIM, int LANES, int VEC>
 struct HeadShare {

@@ -11,6 +11,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int Threads = 128;
     private const int CombineThreads = 256;
+    private const int SerialKeys = 64;
     private const int MaxSplits = 64;
     private const int MaxGroupHeads = 16;
     private const int MaxHeadDim = 1024;
@@ -19,6 +20,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
     private static readonly KernelSource source = KernelSource.BuiltIn("decode_attention.cu");
 
     private static readonly VariantTable<AttentionShape> variants = new(source,
+        new KernelVariant<AttentionShape>("serial", Serial) { Fits = q => q.Kind == GpuDeviceKind.Emulator && q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("vector", q => Plan(q, q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("general", q => Plan(q, 1)));
 
@@ -152,13 +154,29 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
         return ((tiles + tilesPerSplit - 1) / tilesPerSplit, tilesPerSplit * keys);
     }
 
+    // Heads that share a block's keys, as evenly as it goes.
+    private static int GroupHeads(AttentionShape shape)
+    {
+        int most = Math.Min(MaxGroupHeads, 4096 / shape.HeadDim), groups = (shape.Heads + most - 1) / most;
+        return (shape.Heads + groups - 1) / groups;
+    }
+
+    private static KernelPlan Serial(VariantQuery<AttentionShape> query)
+    {
+        int heads = GroupHeads(query.Shape);
+        return new($"decode_attention_serial<{query.T}, {query.Shape.HeadDim}, {heads}, {SerialKeys}, {query.Vector}>", 1)
+        {
+            Vector = query.Vector,
+            TileRows = heads,
+            TileColumns = SerialKeys,
+        };
+    }
+
     private static KernelPlan Plan(in VariantQuery<AttentionShape> query, int vector)
     {
-        (int heads, int headDim) = query.Shape;
+        int headDim = query.Shape.HeadDim, groupHeads = GroupHeads(query.Shape);
         int size = query.Type.SizeOf();
         int keys = (headDim * size) switch { <= 1024 => 32, <= 2048 => 16, _ => 8 };
-        int groups = (heads + Math.Min(MaxGroupHeads, 4096 / headDim) - 1) / Math.Min(MaxGroupHeads, 4096 / headDim);
-        int groupHeads = (heads + groups - 1) / groups;
         int words = (headDim + query.Vector - 1) / query.Vector;
         int stride = (words | 1) * query.Vector;
         return new($"decode_attention<{query.T}, {headDim}, {groupHeads}, {keys}, {vector}>", Threads)

@@ -1,4 +1,4 @@
-// What the attention kernels share: which tokens of a tile can be treated together, and where the key of a position lies.
+// What the attention kernels share: which tokens of a tile can be treated together, where the key of a position lies, and small sums.
 #pragma once
 #include "include/math.cuh"
 #include "include/rows.cuh"
@@ -60,4 +60,17 @@ GK_DEVICE f32 raise_maximum(f32& maximum, f32 tile_maximum, f32& base) {
     const f32 factor = exp2f(maximum - base);
     maximum = raised;
     return factor;
+}
+
+// The sum of N (a power of two) values in a tree.
+template <int N>
+GK_DEVICE f32 tree_sum(f32 (&x)[N]) {
+    if constexpr (N == 1) {
+        return x[0];
+    } else {
+        f32 half[N / 2];
+        #pragma unroll
+        for (int e = 0; e < N / 2; ++e) half[e] = x[e] + x[e + N / 2];
+        return tree_sum<N / 2>(half);
+    }
 }
