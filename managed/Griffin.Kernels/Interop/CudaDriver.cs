@@ -116,6 +116,18 @@ public abstract unsafe class CudaDriver
     public abstract CudaResult FuncSetAttribute(nint function, FunctionAttribute attribute, int value);
     /// <summary><c>cuFuncGetParamInfo</c> (CUDA 12.4): <see cref="CudaResult.NotSupported"/> when the driver lacks it, <see cref="CudaResult.InvalidValue"/> past the last parameter.</summary>
     public abstract CudaResult FuncGetParamInfo(nint function, int index, out ulong offset, out ulong size);
+    /// <summary>True when <see cref="TensorMapEncodeTiled"/> exists (CUDA 12).</summary>
+    public virtual bool HasTensorMaps => false;
+    /// <summary><c>cuTensorMapEncodeTiled</c>, without interleaving, element strides of 1, zeros outside the tensor.</summary>
+    /// <param name="map">128 bytes at a multiple of 64.</param>
+    /// <param name="type">The elements' <c>CUtensorMapDataType</c>.</param>
+    /// <param name="rank">Number of dimensions, 1 to 5.</param>
+    /// <param name="address">The tensor's first element.</param>
+    /// <param name="dimensions">Elements of each dimension, innermost first.</param>
+    /// <param name="strides">Bytes from one element to the next of each dimension but the innermost.</param>
+    /// <param name="box">Elements of the box that one copy brings, of each dimension.</param>
+    /// <param name="swizzle">The <c>CUtensorMapSwizzle</c>.</param>
+    public virtual CudaResult TensorMapEncodeTiled(void* map, int type, uint rank, ulong address, ulong* dimensions, ulong* strides, uint* box, int swizzle) => CudaResult.NotSupported;
     /// <summary><c>cuLaunchKernelEx</c>, or <c>cuLaunchKernel</c> where the former is missing and no attribute is asked for.</summary>
     /// <param name="config">Geometry, stream and attributes.</param>
     /// <param name="function">The kernel.</param>

@@ -16,6 +16,10 @@ internal sealed unsafe partial class DirectCudaDriver
     private readonly delegate* unmanaged<LaunchConfig*, nint, void**, void**, CudaResult> _launchKernelEx;
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, CudaResult> _launchKernel;
 
+    private readonly delegate* unmanaged<void*, int, uint, ulong, ulong*, ulong*, uint*, uint*, int, int, int, int, CudaResult> _tensorMapEncodeTiled;
+
+    public override bool HasTensorMaps => _tensorMapEncodeTiled != null;
+
     public override CudaResult Init() => _init(0);
 
     public override string? GetErrorName(CudaResult result)
@@ -74,6 +78,14 @@ internal sealed unsafe partial class DirectCudaDriver
         CudaResult result = _funcGetParamInfo(function, (nuint)index, &nativeOffset, &nativeSize);
         (offset, size) = (nativeOffset, nativeSize);
         return result;
+    }
+
+    public override CudaResult TensorMapEncodeTiled(void* map, int type, uint rank, ulong address, ulong* dimensions, ulong* strides, uint* box, int swizzle)
+    {
+        const int NoInterleave = 0, PromoteTo128Bytes = 2, ZeroFill = 0;
+        if (_tensorMapEncodeTiled == null) return CudaResult.NotSupported;
+        uint* elementStrides = stackalloc uint[] { 1, 1, 1, 1, 1 };
+        return _tensorMapEncodeTiled(map, type, rank, address, dimensions, strides, box, elementStrides, NoInterleave, swizzle, PromoteTo128Bytes, ZeroFill);
     }
 
     public override CudaResult LaunchKernel(in LaunchConfig config, nint function, void** parameters)

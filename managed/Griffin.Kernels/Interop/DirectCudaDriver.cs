@@ -100,6 +100,7 @@ internal sealed unsafe partial class DirectCudaDriver : CudaDriver
         _moduleLoadDataEx = (delegate* unmanaged<nint*, void*, uint, int*, void**, CudaResult>)exports.Required("cuModuleLoadDataEx");
         _moduleGetFunction = (delegate* unmanaged<nint*, nint, byte*, CudaResult>)exports.Required("cuModuleGetFunction");
         _funcGetParamInfo = (delegate* unmanaged<nint, nuint, nuint*, nuint*, CudaResult>)exports.Optional("cuFuncGetParamInfo");
+        _tensorMapEncodeTiled = (delegate* unmanaged<void*, int, uint, ulong, ulong*, ulong*, uint*, uint*, int, int, int, int, CudaResult>)exports.Optional("cuTensorMapEncodeTiled");
         _launchKernelEx = (delegate* unmanaged<LaunchConfig*, nint, void**, void**, CudaResult>)exports.Optional("cuLaunchKernelEx");
         _launchKernel = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, CudaResult>)exports.Required("cuLaunchKernel");
     }

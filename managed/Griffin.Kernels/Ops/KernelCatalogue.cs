@@ -65,6 +65,7 @@ public static class KernelCatalogue
         MemoryBytes = 80L * 1024 * 1024 * 1024,
         StreamOrderedMemory = true,
         WarpgroupProducts = true,
+        TensorCopies = true,
     };
 
     /// <summary>Every kernel of every op in this library, in order of op and name expression, each once.</summary>

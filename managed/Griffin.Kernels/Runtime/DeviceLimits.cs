@@ -35,6 +35,8 @@ public sealed record DeviceLimits
     public required bool StreamOrderedMemory { get; init; }
     /// <summary>True when the device has warpgroup products (wgmma) and its compiler makes code for them; they belong to compute capability 9.0 alone.</summary>
     public required bool WarpgroupProducts { get; init; }
+    /// <summary>True when kernels can be given tensor maps for bulk copies: compute capability 9.0 or more, and a driver and compiler that know them.</summary>
+    public required bool TensorCopies { get; init; }
 
     internal static DeviceLimits Query(DeviceContext context, int device)
     {
@@ -57,10 +59,11 @@ public sealed record DeviceLimits
             MemoryBytes = (long)bytes,
             StreamOrderedMemory = driver.HasStreamOrderedMemory && Get(DeviceAttribute.MemoryPoolsSupported) != 0,
             WarpgroupProducts = (Get(DeviceAttribute.ComputeCapabilityMajor), Get(DeviceAttribute.ComputeCapabilityMinor)) == (9, 0) && Compiles(context.Provider),
+            TensorCopies = Get(DeviceAttribute.ComputeCapabilityMajor) >= 9 && driver.HasTensorMaps && Compiles(context.Provider),
         };
 
-        // sm_90a came with CUDA 12; the emulator has no such device.
-        static bool Compiles(GpuProvider provider) => provider.Emulator is null && provider.Nvrtc.Version(out int major, out _) == 0 && major >= 12;
+        // sm_90a came with CUDA 12.
+        static bool Compiles(GpuProvider provider) => provider.Emulator is not null || (provider.Nvrtc.Version(out int major, out _) == 0 && major >= 12);
 
         int Get(DeviceAttribute attribute)
         {

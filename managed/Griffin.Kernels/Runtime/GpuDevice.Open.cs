@@ -53,8 +53,8 @@ public sealed partial class GpuDevice
         options ??= new();
         GpuProvider provider = options.Provider ?? Emulator(new());
         EmulatorControl control = provider.Emulator ?? throw new ArgumentException("The given provider is not an emulator.", nameof(options));
-        if (emulatorOptions.ComputeCapability is not ((8, 0) or (8, 6)))
-            throw new ArgumentException($"The emulator has devices of compute capability 8.0 and 8.6, not {emulatorOptions.ComputeCapability}.", nameof(emulatorOptions));
+        if (emulatorOptions.ComputeCapability is not ((8, 0) or (8, 6) or (9, 0)))
+            throw new ArgumentException($"The emulator has devices of compute capability 8.0, 8.6 and 9.0, not {emulatorOptions.ComputeCapability}.", nameof(emulatorOptions));
         int ordinal = control.AddDevice(emulatorOptions.ComputeCapability.Major, emulatorOptions.ComputeCapability.Minor,
             emulatorOptions.Checked, emulatorOptions.CountAccesses, emulatorOptions.Seed, emulatorOptions.Workers, emulatorOptions.MemoryBytes);
         if (ordinal < 1) throw new ArgumentException($"The emulator refused these options: {emulatorOptions}.", nameof(emulatorOptions));

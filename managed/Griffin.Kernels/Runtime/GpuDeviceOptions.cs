@@ -29,7 +29,7 @@ public sealed record GpuDeviceOptions
 /// <summary>The kind of emulated device.</summary>
 public sealed record EmulatorOptions
 {
-    /// <summary>Compute capability that the device reports: (8, 0) or (8, 6), which differ in shared memory.</summary>
+    /// <summary>Compute capability that the device reports: (8, 0), (8, 6) or (9, 0). They differ in shared memory, and only the last has warpgroup products and tensor copies.</summary>
     public (int Major, int Minor) ComputeCapability { get; init; } = (8, 0);
 
     /// <summary>True to check every access of kernels and every order of host calls; slow.</summary>

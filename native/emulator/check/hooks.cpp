@@ -93,6 +93,34 @@ void async_landed(Worker* worker, u32 thread, void* destination, u32 bytes) {
     if (worker->launch != nullptr) worker->async_landed(thread, reinterpret_cast<u64>(destination), bytes);
 }
 
+void bulk_issued(void* destination, u32 bytes, const void* site) {
+    current_worker->bulk_issued(reinterpret_cast<u64>(destination), bytes, site);
+}
+
+void bulk_source(const void* source, u32 bytes, const void* site) {
+    current_worker->access(reinterpret_cast<u64>(source), bytes, Access::Read, false, site);
+}
+
+void bulk_landed(Worker* worker, u32 thread, void* destination, u32 bytes) {
+    worker->async_landed(thread, reinterpret_cast<u64>(destination), bytes, cell::kWriteByProxy);
+}
+
+void proxy_read(u32 thread, const void* address, u32 bytes, const void* site) {
+    Worker* worker = current_worker;
+    const u32 running = worker->thread;
+    worker->thread = thread;
+    worker->proxy_read(reinterpret_cast<u64>(address), bytes, site);
+    worker->thread = running;
+}
+
+void proxy_fenced(Worker* worker, u32 thread) { worker->fence_proxy(thread); }
+
+void released(Worker* worker, u64 object, u32 thread) { worker->release(object, thread); }
+
+void phase_completed(Worker* worker, u64 object) { worker->ordering.complete_phase(object); }
+
+void acquired(Worker* worker, u64 object, u32 thread) { worker->ordering.acquire(object, thread); }
+
 void count_matrix_ops(u64 multiply_adds) {
     Worker* worker = current_worker;
     if (worker != nullptr && worker->counting) worker->launch->counts.multiply_adds.fetch_add(multiply_adds, std::memory_order_relaxed);

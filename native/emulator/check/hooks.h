@@ -75,7 +75,7 @@ void end_launch(Launch* launch, bool completed);
 
 // What an operating-system thread that runs blocks knows: one per thread, kept by the core.
 struct Worker;
-constexpr int kSharedArenaBytes = 256 * 1024;   // enough for 163 KB of dynamic memory, the static arrays and the guard zones
+constexpr int kSharedArenaBytes = 256 * 1024;   // enough for 227 KB of dynamic memory, the static arrays and the guard zones
 constexpr int kSharedGuardBytes = 64;           // between two arrays, before the first and after the last
 Worker* create_worker();
 void destroy_worker(Worker* worker);
@@ -108,6 +108,19 @@ void note_access(std::uint32_t thread, const void* address, std::uint32_t bytes,
 // read by the running thread.
 void async_issued(void* destination, const void* source, std::uint32_t bytes, std::uint32_t valid_bytes, const void* site);
 void async_landed(Worker* worker, std::uint32_t thread, void* destination, std::uint32_t bytes);
+// The same for bulk copies, whose sources are checked row by row (`bulk_source`) and which land through the async proxy.
+void bulk_issued(void* destination, std::uint32_t bytes, const void* site);
+void bulk_source(const void* source, std::uint32_t bytes, const void* site);
+void bulk_landed(Worker* worker, std::uint32_t thread, void* destination, std::uint32_t bytes);
+// A read of shared memory through the async proxy on behalf of a thread, by a product of its warpgroup.
+void proxy_read(std::uint32_t thread, const void* address, std::uint32_t bytes, const void* site);
+// The thread's own writes so far may be read through the async proxy.
+void proxy_fenced(Worker* worker, std::uint32_t thread);
+// Order by objects that not all threads meet at (named barriers, mbarriers). What a thread did before it released one is seen by those
+// who acquire it after a phase of it was completed.
+void released(Worker* worker, std::uint64_t object, std::uint32_t thread);
+void phase_completed(Worker* worker, std::uint64_t object);
+void acquired(Worker* worker, std::uint64_t object, std::uint32_t thread);
 void count_matrix_ops(std::uint64_t multiply_adds);
 
 // --- texts (report.cpp). A site is a return address in a kernel's module, or null.

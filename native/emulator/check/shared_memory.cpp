@@ -59,9 +59,18 @@ inline bool Worker::ordered_by_warp(u32 word) const {
     return cell::thread_of(word) / 32 == warp && (in_step || cell::time_of(word) < warp_met[warp]);
 }
 
-inline bool Worker::write_conflicts(u32 word) const { return cell::thread_of(word) != thread && !ordered_by_warp(word); }
+// The running thread has met the other at a named barrier or an mbarrier since.
+inline bool Worker::ordered_by_objects(u32 word) const {
+    return ordering.active() && cell::time_of(word) < ordering.seen(thread, cell::thread_of(word));
+}
 
+inline bool Worker::write_conflicts(u32 word) const {
+    return cell::thread_of(word) != thread && !ordered_by_warp(word) && !ordered_by_objects(word);
+}
+
+// Of several readers since the barrier only the last is known: where objects order threads, it stands for them all.
 inline bool Worker::read_conflicts(u32 word) const {
+    if (ordering.active()) return write_conflicts(word);
     if (word & cell::kReadBySeveralWarps) return true;
     return ((word & cell::kReadBySeveralLanes) != 0 || cell::thread_of(word) != thread) && !ordered_by_warp(word);
 }
@@ -88,11 +97,11 @@ void Worker::shared_access(u64 offset, u64 bytes, Access kind, const void* site)
         const u32 write = at->write, read = at->read;
         if (write < start)
             first_touch(offset, bytes, kind, site);
-        else if (write & cell::kWritePending)
+        else if ((write & cell::kWriteKind) == cell::kWritePending)
             fault(kLaunchFailed,
                   access_text("early", kind, bytes) + shared_place(offset, bytes) + ": the asynchronous copy to it has not been waited for",
                   site);
-        if (write >= met && exact && write_conflicts(write) && !(kind == Access::Atomic && (write & cell::kWriteWasAtomic)))
+        if (write >= met && exact && write_conflicts(write) && !(kind == Access::Atomic && (write & cell::kWriteKind) == cell::kWriteWasAtomic))
             race(offset, bytes, kind, "write", write, site);
         if (kind == Access::Read) {
             at->read = read >= met ? merged_read(read, mine) : mine;
@@ -110,12 +119,48 @@ void Worker::async_issued(u64 destination, u64 source, u32 bytes, u32 valid_byte
         fault(kIllegalAddress, "the destination of an asynchronous copy is not in the block's shared memory", site);
     if (valid_bytes != 0) access(source, valid_bytes, Access::Read, false, site);
     access(destination, bytes, Access::Write, true, site);
-    for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) cells[i].write |= cell::kWritePending;
+    mark_pending(offset, bytes);
 }
 
-void Worker::async_landed(u32 by_thread, u64 destination, u32 bytes) {
+void Worker::mark_pending(u64 offset, u32 bytes) {
+    for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) cells[i].write = (cells[i].write & ~cell::kWriteKind) | cell::kWritePending;
+}
+
+void Worker::async_landed(u32 by_thread, u64 destination, u32 bytes, u32 kind) {
     const u64 offset = destination - shared_base;
-    for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) cells[i].write = cell::word(time, by_thread);
+    for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) cells[i].write = cell::word(time, by_thread) | kind;
+}
+
+void Worker::bulk_issued(u64 destination, u32 bytes, const void* site) {
+    const u64 offset = destination - shared_base;
+    if (offset >= kSharedArenaBytes)
+        fault(kIllegalAddress, "the destination of a bulk copy is not in the block's shared memory", site);
+    access(destination, bytes, Access::Write, false, site);
+    mark_pending(offset, bytes);
+}
+
+void Worker::proxy_read(u64 address, u32 bytes, const void* site) {
+    const u64 offset = address - shared_base;
+    access(address, bytes, Access::Read, false, site);
+    if (offset >= kSharedArenaBytes) fault(kIllegalAddress, "an operand of a warpgroup's product is not in the block's shared memory", site);
+    for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) {
+        const u32 write = cells[i].write;
+        if ((write & cell::kWriteKind) == cell::kWriteByProxy || cell::time_of(write) < proxy_fences[cell::thread_of(write)]) continue;
+        fault(kLaunchFailed,
+              access_text("unfenced", Access::Read, bytes) + shared_place(offset, bytes) + " by a warpgroup's product: thread " +
+                  thread_text(*this, cell::thread_of(write)) + " wrote there and has executed no proxy fence since",
+              site);
+    }
+}
+
+void Worker::release(u64 object, u32 by_thread) {
+    advance(1);
+    ordering.release(object, by_thread, time);
+}
+
+void Worker::fence_proxy(u32 by_thread) {
+    advance(1);
+    proxy_fences[by_thread] = time;
 }
 
 void Worker::advance(u32 steps) {
@@ -135,6 +180,8 @@ void Worker::renumber() {
     block_met = 2;
     time = 2;
     memset(warp_met, 0, sizeof(warp_met));
+    ordering.forget();
+    for (u32& fence : proxy_fences) fence = time;   // which writes came before it is no longer known
 }
 
 void Worker::start_block(Launch* of_launch, Dim3 index) {
@@ -143,6 +190,9 @@ void Worker::start_block(Launch* of_launch, Dim3 index) {
     thread = 0;
     in_step = false;
     arrays.clear();
+    const Dim3 size = of_launch->info.block;
+    ordering.start_block(size.x * size.y * size.z);
+    proxy_fences.assign(size.x * size.y * size.z, 0);
     advance(2);
     block_start = time - 1;
     block_met = time;
@@ -156,6 +206,7 @@ void Worker::pass_barrier() {
 void Worker::order_warp(u32 warp) {
     advance(1);
     warp_met[warp] = time;
+    ordering.join_warp(warp);
 }
 
 } // namespace check

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "check/arena.h"
+#include "check/ordering.h"
 #include "check/request_log.h"
 
 #include <string>
@@ -23,8 +24,10 @@ constexpr u32 kTimeShift = 12;
 constexpr u32 kLastTime = (1u << 20) - 1;
 constexpr u32 kThreadShift = 2;
 constexpr u32 kThreadMask = 1023;
+constexpr u32 kWriteKind = 3;          // 0: a plain write
 constexpr u32 kWriteWasAtomic = 1;
 constexpr u32 kWritePending = 2;       // a copy was issued and has not landed
+constexpr u32 kWriteByProxy = 3;       // a bulk copy has landed
 constexpr u32 kReadBySeveralLanes = 1;
 constexpr u32 kReadBySeveralWarps = 2;
 inline u32 word(u32 time, u32 thread) { return time << kTimeShift | thread << kThreadShift; }
@@ -66,17 +69,24 @@ struct Worker {
     u32 block_met = 2;           // the last barrier
     u32 warp_met[32] = {};       // the last meeting of each warp
 
+    Ordering ordering;
+    std::vector<u32> proxy_fences;   // by thread: its writes before this time may be read through the async proxy
+
     RequestLog requests;
 
     // One access of an instrumented kernel by the running thread. `aligned`: its address must be a multiple of its size.
     void access(u64 address, u64 bytes, Access kind, bool aligned, const void* site);
     void count(u64 address, u64 bytes, Access kind, const void* site);
     void async_issued(u64 destination, u64 source, u32 bytes, u32 valid_bytes, const void* site);
-    void async_landed(u32 by_thread, u64 destination, u32 bytes);
+    void async_landed(u32 by_thread, u64 destination, u32 bytes, u32 kind = 0);
+    void bulk_issued(u64 destination, u32 bytes, const void* site);
+    void proxy_read(u64 address, u32 bytes, const void* site);
 
     void start_block(Launch* of_launch, Dim3 index);
     void pass_barrier();
     void order_warp(u32 warp);
+    void release(u64 object, u32 by_thread);
+    void fence_proxy(u32 by_thread);
 
 private:
     void device_access(u64 address, u64 bytes, Access kind, const void* site);
@@ -87,6 +97,8 @@ private:
     const SharedArray* array_of(u64 offset, u64 bytes) const;
     std::string shared_place(u64 offset, u64 bytes) const;
     bool ordered_by_warp(u32 word) const;
+    bool ordered_by_objects(u32 word) const;
+    void mark_pending(u64 offset, u32 bytes);
     bool write_conflicts(u32 word) const;
     bool read_conflicts(u32 word) const;
     u32 merged_read(u32 old, u32 mine) const;

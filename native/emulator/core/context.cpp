@@ -22,6 +22,7 @@ constexpr int64_t kDefaultMemory = int64_t{64} << 30;
 
 DeviceLimits limits_of(int major, int minor) {
     if (major == 8 && minor != 0) return {84, 1536, 16, 102400, 101376};
+    if (major == 9) return {132, 2048, 32, 233472, 232448};
     return {108, 2048, 32, 167936, 166912};
 }
 

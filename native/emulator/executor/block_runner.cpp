@@ -123,8 +123,16 @@ void BlockRunner::run_block(unsigned long long linear_block) {
     } else {
         _fibres.release(_fibre);
     }
-    _async.reset();
+    forget_block();
     if (_watched) check::end_block(_checker);
+}
+
+void BlockRunner::forget_block() {
+    _async.reset();
+    _bulk.reset();
+    _mbarriers.reset();
+    _named.reset();
+    _products.reset();
 }
 
 void BlockRunner::announce_block() {
@@ -177,6 +185,14 @@ void BlockRunner::park(EmuThread* self) {
     emu_switch(&self->stack_pointer, next);
 }
 
+void BlockRunner::suspend(Wait wait, unsigned number, const void* site) {
+    EmuThread* self = emu_current;
+    self->site = site;
+    self->wait = static_cast<unsigned>(wait);
+    self->mask = number;
+    park(self);
+}
+
 void BlockRunner::thread_ended() {
     _fibres.release(_fibre);
     emu_jump(next_stack_pointer());
@@ -185,6 +201,8 @@ void BlockRunner::thread_ended() {
 void BlockRunner::threads_exhausted() {
     if (_block.ready) thread_ended();
     if (_parked) fail_deadlock();
+    if (_watched && _bulk.under_way()) fail(CUDA_ERROR_LAUNCH_FAILED, "the block has ended, and nobody has waited for a bulk copy", nullptr);
+    if (_watched && _products.under_way()) fail(CUDA_ERROR_LAUNCH_FAILED, "the block has ended, and nobody has waited for a product of a warpgroup", nullptr);
     emu_jump(_main_stack_pointer);
 }
 
@@ -269,19 +287,35 @@ void BlockRunner::fail_divergence(const EmuThread& self, const EmuThread& other,
     fail(CUDA_ERROR_LAUNCH_FAILED, text, site);
 }
 
-// No thread can go on: some wait for threads that never come.
+// No thread can go on: some wait for what never comes.
 void BlockRunner::fail_deadlock() {
     const EmuThread* waiting = nullptr;
-    unsigned at_barrier = 0, at_warp = 0;
+    unsigned at_barrier = 0, at_warp = 0, elsewhere = 0;
     for (unsigned i = 0; i < _block.count; ++i) {
-        bool barrier = _threads[i].wait == static_cast<unsigned>(Wait::Block), warp = _threads[i].wait == static_cast<unsigned>(Wait::Warp);
-        at_barrier += barrier;
-        at_warp += warp;
-        if ((barrier || warp) && !waiting) waiting = &_threads[i];
+        const Wait wait = static_cast<Wait>(_threads[i].wait);
+        if (wait == Wait::None) continue;
+        at_barrier += wait == Wait::Block;
+        at_warp += wait == Wait::Warp;
+        elsewhere += wait != Wait::Block && wait != Wait::Warp;
+        // Of several reasons the one that is no mere consequence of the others.
+        if (!waiting || wait == Wait::Phase) waiting = &_threads[i];
     }
-    unsigned ended = _block.count - at_barrier - at_warp;
+    const unsigned ended = _block.count - at_barrier - at_warp - elsewhere;
     std::string text;
-    if (waiting && waiting->wait == static_cast<unsigned>(Wait::Warp)) {
+    switch (waiting ? static_cast<Wait>(waiting->wait) : Wait::Block) {
+    case Wait::Phase:
+        text = "thread " + describe_dim(waiting->index) + " waits at " + describe_site(waiting->site) + " for a phase of an mbarrier that never completes: " +
+               _mbarriers.describe_missing();
+        break;
+    case Wait::Named:
+        text = "divergent barrier " + std::to_string(waiting->mask) + ": thread " + describe_dim(waiting->index) + " waits at " + describe_site(waiting->site) +
+               " for threads that never come";
+        break;
+    case Wait::Warpgroup:
+        text = "divergent product of a warpgroup: thread " + describe_dim(waiting->index) + " waits at " + describe_site(waiting->site) +
+               " for threads of its warpgroup that never come";
+        break;
+    case Wait::Warp: {
         text = "divergent warp operation: thread " + describe_dim(waiting->index) + " waits at " + describe_site(waiting->site) +
                " for lanes that its mask names and that never come";
         const unsigned first = waiting->linear / 32 * 32;
@@ -294,7 +328,9 @@ void BlockRunner::fail_deadlock() {
                 : " (lane " + std::to_string(lane) + " has ended)";
             break;
         }
-    } else {
+        break;
+    }
+    default:
         text = "divergent barrier: " + std::to_string(at_barrier) + " of " + std::to_string(_block.count) + " threads wait at " +
                describe_site(waiting ? waiting->site : nullptr) + ", " + std::to_string(ended) + " have ended";
         if (at_warp) text += ", " + std::to_string(at_warp) + " wait at warp operations";

@@ -2,8 +2,12 @@
 #pragma once
 
 #include "executor/async_copies.h"
+#include "executor/bulk_copies.h"
 #include "executor/fibre.h"
 #include "executor/launch.h"
+#include "executor/mbarriers.h"
+#include "executor/named_barriers.h"
+#include "executor/warpgroup_products.h"
 
 #include <chrono>
 #include <memory>
@@ -16,7 +20,7 @@ struct Worker;
 
 namespace emu {
 
-enum class Wait : unsigned { None, Block, Warp };
+enum class Wait : unsigned { None, Block, Warp, Named, Warpgroup, Phase };
 
 class BlockRunner {
 public:
@@ -37,6 +41,9 @@ public:
 
     void block_rendezvous(void* operands, EmuBlockStep step, const void* site);
     void warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step, const void* site);
+    // Parks the running thread until another one resumes it. What it waits for is named when it never comes.
+    void suspend(Wait wait, unsigned number, const void* site);
+    void resume(unsigned thread) { make_ready(&_threads[thread]); }
     // Gives way to other operating-system threads; ends the block when the launch has faulted elsewhere, or when it has waited too long for
     // blocks that never come: no more run at once than there are workers, and a block keeps its worker until it ends.
     void pause(const void* site);
@@ -51,6 +58,12 @@ public:
     const EmuBlock& block() const { return _block; }
     check::Worker* checker() const { return _checker; }
     AsyncCopies& async_copies() { return _async; }
+    BulkCopies& bulk_copies() { return _bulk; }
+    Mbarriers& mbarriers() { return _mbarriers; }
+    NamedBarriers& named_barriers() { return _named; }
+    WarpgroupProducts& warpgroup_products() { return _products; }
+    EmuThread& thread(unsigned linear) { return _threads[linear]; }
+    bool watched() const { return _watched; }
     bool is_stack_guard(const void* address) const { return _fibres.is_guard(address); }
     void* main_stack_pointer() const { return _main_stack_pointer; }
     bool in_kernel() const { return _in_kernel; }
@@ -66,6 +79,7 @@ private:
     void* next_stack_pointer();
     void make_ready(EmuThread* thread) { _ready[_ready_tail++ % kMaxThreads] = thread->linear; ++_block.ready; }
     EmuThread* take_ready();
+    void forget_block();
     unsigned existing_lanes(unsigned warp) const;
     [[noreturn]] void fail_deadlock();
     [[noreturn]] void fail_divergence(const EmuThread& self, const EmuThread& other, const char* what, const void* site);
@@ -89,6 +103,10 @@ private:
     Fibre* _fibre = nullptr;
     FibrePool _fibres;
     AsyncCopies _async;
+    Mbarriers _mbarriers{*this};
+    BulkCopies _bulk{*this};
+    NamedBarriers _named{*this};
+    WarpgroupProducts _products{*this};
     check::Worker* _checker;
     check::Launch* _checks = nullptr;
     bool _watched = false;   // checked, or accesses are counted

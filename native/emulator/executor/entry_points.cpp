@@ -22,6 +22,38 @@ void emu_async_commit() { runner().async_copies().commit(*emu_current); }
 
 void emu_async_wait(int groups_left) { runner().async_copies().wait(*emu_current, groups_left); }
 
+unsigned long long emu_shared_address(const void* shared) {
+    return static_cast<unsigned long long>(static_cast<const unsigned char*>(shared) - check::shared_arena(runner().checker()));
+}
+
+void emu_named_barrier(unsigned barrier, unsigned threads, bool wait) {
+    runner().named_barriers().arrive(barrier, threads, wait, __builtin_return_address(0));
+}
+
+void emu_mbarrier_init(void* barrier, unsigned arrivals) { runner().mbarriers().init(barrier, arrivals, __builtin_return_address(0)); }
+
+void emu_mbarrier_arrive(void* barrier, unsigned expected_bytes) { runner().mbarriers().arrive(barrier, expected_bytes, __builtin_return_address(0)); }
+
+void emu_mbarrier_wait(void* barrier, unsigned parity) { runner().mbarriers().wait(barrier, parity, __builtin_return_address(0)); }
+
+void emu_bulk_copy(void* shared_destination, const void* global_source, unsigned bytes, void* barrier) {
+    runner().bulk_copies().issue(shared_destination, global_source, bytes, barrier, __builtin_return_address(0));
+}
+
+void emu_tensor_copy(void* shared_destination, const void* tensor_map, const int* coordinates, unsigned rank, void* barrier) {
+    runner().bulk_copies().issue_tensor(shared_destination, tensor_map, coordinates, rank, barrier, __builtin_return_address(0));
+}
+
+void emu_proxy_fence() { runner().mbarriers().proxy_fence(); }
+
+void emu_warpgroup_fence() { runner().warpgroup_products().fence(); }
+
+void emu_warpgroup_product(const EmuWarpgroupProduct* product) { runner().warpgroup_products().begin(*product, __builtin_return_address(0)); }
+
+void emu_warpgroup_commit() { runner().warpgroup_products().commit(); }
+
+void emu_warpgroup_wait(int groups_left) { runner().warpgroup_products().wait(groups_left, __builtin_return_address(0)); }
+
 void emu_count_matrix_ops(unsigned long long multiply_adds) {
     if (runner().launch().count_accesses) check::count_matrix_ops(multiply_adds);
 }

@@ -31,6 +31,7 @@ struct LaunchRequest {
     unsigned shared_storage_bytes;       // of the static slots, guard zones included
     unsigned dynamic_shared_bytes;
     int device;
+    bool has_warpgroups;                 // compute capability 9.0
     bool cooperative;
     bool checked;
     bool instrumented;                   // the module was compiled for checking or counting

@@ -42,6 +42,7 @@ CUresult run(Context& context, const Kernel& kernel, const Geometry& geometry, v
     request.shared_storage_bytes = kernel.module->shared_storage_bytes;
     request.dynamic_shared_bytes = geometry.dynamic_shared;
     request.device = device.ordinal;
+    request.has_warpgroups = device.config.compute_major == 9;
     request.cooperative = geometry.cooperative;
     request.checked = device.checked();
     request.instrumented = device.instrumented();
@@ -76,6 +77,13 @@ private:
     std::vector<void*> _pointers;
 };
 
+// A parameter that may be aligned to 64 bytes, as one that holds tensor maps is, need not be so where the caller keeps it.
+bool aligned(const EmuKernelEntry& entry, void* const* parameters) {
+    for (unsigned i = 0; i < entry.parameter_count; ++i)
+        if (entry.parameters[i].bytes % 64 == 0 && reinterpret_cast<uintptr_t>(parameters[i]) % 64 != 0) return false;
+    return true;
+}
+
 // CU_LAUNCH_PARAM_*: the parameters as one packed buffer.
 bool unpack_extra(const EmuKernelEntry& entry, void** extra, std::vector<void*>& pointers) {
     unsigned char* buffer = nullptr;
@@ -109,7 +117,7 @@ CUresult launch(CUfunction function, const Geometry& geometry, CUstream handle, 
     CUresult result = verify(call.context(), *function, geometry);
     if (result != CUDA_SUCCESS) return result;
     if (!call->device.checked() && !stream->capture && (stream != call->null_stream.get() || call->captures.empty()))
-        return run(call.context(), *function, geometry, parameters);
+        return run(call.context(), *function, geometry, aligned(entry, parameters) ? parameters : StoredParameters(entry, parameters).pointers());
     Context* context = &call.context();
     auto stored = std::make_shared<StoredParameters>(entry, parameters);
     return submit(*stream, [context, function, geometry, stored] {

@@ -1,7 +1,7 @@
 // What compiled kernels and the emulator agree on. Force-included into every kernel and included by the executor; uses no other header.
 #pragma once
 
-#define GRIFFIN_EMULATOR_ABI 1
+#define GRIFFIN_EMULATOR_ABI 2
 
 extern "C" {
 
@@ -35,6 +35,16 @@ struct EmuBlock {
     const unsigned* order;     // start order of the threads (checked builds)
 };
 
+// wgmma.mma_async.m64nNk16.f32.bf16.bf16 as one thread of the warpgroup executes it.
+struct EmuWarpgroupProduct {
+    float* accumulators;             // its columns / 2
+    const unsigned* fragment;        // A's four registers, null when A is in shared memory
+    unsigned long long a, b;         // matrix descriptors
+    unsigned columns;                // N
+    bool transposed_a, transposed_b; // M-major, N-major
+    bool accumulate;
+};
+
 typedef void (*EmuWarpStep)(void* const* lanes, unsigned mask);
 typedef void (*EmuBlockStep)(void* const* threads, int count);
 
@@ -57,6 +67,19 @@ EMU_RENDEZVOUS void emu_warp_rendezvous(unsigned mask, void* operands, EmuWarpSt
 EMU_ABI void emu_async_copy(void* shared_destination, const void* global_source, unsigned bytes, unsigned valid_bytes);
 EMU_ABI void emu_async_commit();
 EMU_ABI void emu_async_wait(int groups_left);
+// Of compute capability 9.0. A shared address counts from the start of the block's window, as matrix descriptors do.
+EMU_ABI unsigned long long emu_shared_address(const void* shared);
+EMU_RENDEZVOUS void emu_named_barrier(unsigned barrier, unsigned threads, bool wait);
+EMU_ABI void emu_mbarrier_init(void* barrier, unsigned arrivals);
+EMU_ABI void emu_mbarrier_arrive(void* barrier, unsigned expected_bytes);
+EMU_ABI void emu_mbarrier_wait(void* barrier, unsigned parity);
+EMU_ABI void emu_bulk_copy(void* shared_destination, const void* global_source, unsigned bytes, void* barrier);
+EMU_ABI void emu_tensor_copy(void* shared_destination, const void* tensor_map, const int* coordinates, unsigned rank, void* barrier);
+EMU_ABI void emu_proxy_fence();
+EMU_ABI void emu_warpgroup_fence();
+EMU_RENDEZVOUS void emu_warpgroup_product(const EmuWarpgroupProduct* product);
+EMU_ABI void emu_warpgroup_commit();
+EMU_ABI void emu_warpgroup_wait(int groups_left);
 EMU_ABI void emu_count_matrix_ops(unsigned long long multiply_adds);
 EMU_ABI void emu_note_access(int lane, const void* address, unsigned bytes, bool write);
 EMU_ABI void emu_thread_started();                              // checked builds: emu_current changed

@@ -109,6 +109,8 @@ template <class T> EMU_INLINE unsigned __match_any_sync(unsigned mask, T value) 
     emu::warp_rendezvous(mask, &operands, &emu::match_step<T>);
     return operands.result;
 }
+// Of an address in shared memory only.
+EMU_INLINE size_t __cvta_generic_to_shared(const void* shared) { return emu_shared_address(shared); }
 EMU_INLINE void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 EMU_INLINE void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 EMU_INLINE void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

@@ -14,6 +14,7 @@ internal static class TestDevices
     private static string providerName = Environment.GetEnvironmentVariable("GRIFFIN_TEST_PROVIDER") ?? Providers.Direct;
     private static GpuDevice? sharedChecked;
     private static GpuDevice? sharedPlain;
+    private static GpuDevice? sharedHopper;
 
     /// <summary>True when tests run on the emulator.</summary>
     public static bool IsEmulator => choice == "emulator";
@@ -37,6 +38,29 @@ internal static class TestDevices
                 return Usable(ref sharedPlain, OpenPlain);
         }
     }
+
+    /// <summary>
+    /// A device with warpgroup products and tensor copies, checked where it is emulated: shared by all tests of the run, do not dispose it. Skips the
+    /// calling test, with the reason, when the run's GPU has none.
+    /// </summary>
+    public static GpuDevice Hopper
+    {
+        get
+        {
+            if (!IsEmulator)
+            {
+                if (!Plain.Limits.WarpgroupProducts || !Plain.Limits.TensorCopies)
+                    Assert.Ignore("needs a GPU of compute capability 9.0 and NVRTC 12 or newer");
+                return Plain;
+            }
+
+            lock (gate)
+                return Usable(ref sharedHopper, () => OpenEmulator(HopperOptions));
+        }
+    }
+
+    /// <summary>Options of a checked emulated device of compute capability 9.0.</summary>
+    public static EmulatorOptions HopperOptions => new() { Checked = true, Seed = 1, ComputeCapability = (9, 0) };
 
     /// <summary>The name of the run's provider, as <c>--provider</c> of the command takes it.</summary>
     public static string ProviderName => providerName;
@@ -81,13 +105,6 @@ internal static class TestDevices
             Assert.Ignore(reason);
     }
 
-    /// <summary>Skips the calling test, with the reason, on a device without wgmma.</summary>
-    public static void RequireWarpgroupProducts()
-    {
-        if (!Plain.Limits.WarpgroupProducts)
-            Assert.Ignore("needs a GPU of compute capability 9.0 and NVRTC 12 or newer");
-    }
-
     /// <summary>Skips the calling test, with the reason, when the run is on the emulator.</summary>
     public static void RequireGpu(string reason = "needs a GPU")
     {
@@ -118,7 +135,8 @@ internal static class TestDevices
         {
             sharedChecked?.Dispose();
             sharedPlain?.Dispose();
-            (sharedChecked, sharedPlain) = (null, null);
+            sharedHopper?.Dispose();
+            (sharedChecked, sharedPlain, sharedHopper) = (null, null, null);
         }
     }
 }
