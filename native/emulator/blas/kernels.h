@@ -31,9 +31,7 @@ constexpr int MaxStreamed = 8;
 
 /// Whether `stream` takes rows of A one after the other instead of a few side by side. Memory delivers one long run of addresses much faster than four
 /// in turns, but the rows of B are then read once per row of A, so that they must be few and stay in the first-level cache.
-constexpr bool one_by_one(int columns, std::int64_t row_bytes) {
-    return row_bytes >= 1024 && (columns == 1 || (columns == 2 && row_bytes <= 6144));
-}
+constexpr bool one_by_one(int columns, std::int64_t row_bytes) { return columns <= 2 && columns * row_bytes <= 16384; }
 
 struct Kernels {
     const char* name;

@@ -97,36 +97,31 @@ BLAS_DOT void dot_rows(float* sum, std::int64_t stride, const std::uint16_t* a, 
         for (int j = 0; j < Columns; ++j) sum[j * stride + r] = _mm512_reduce_add_ps(c[r][j]);
 }
 
-// Dot products of one row of A with Columns rows of B, in Parts sums each, so that one does not wait for the last.
-template <int Parts, int Columns>
-BLAS_DOT void dot_row(float* sum, std::int64_t stride, const std::uint16_t* a, const std::uint16_t* b, std::int64_t b_stride, std::int64_t count) {
-    __m512 c[Parts][Columns];
-#pragma GCC unroll 4
-    for (int part = 0; part < Parts; ++part)
-#pragma GCC unroll 2
-        for (int j = 0; j < Columns; ++j) c[part][j] = _mm512_setzero_ps();
+// The dot product of a row of A with one of B, in four parts still to be added: two sums, so that one does not wait for the last.
+BLAS_DOT inline __m128 dot_row(const std::uint16_t* a, const std::uint16_t* b, std::int64_t count) {
+    __m512 even = _mm512_setzero_ps(), odd = even;
     std::int64_t k = 0;
-    for (; k + 32 * Parts <= count; k += 32 * Parts) {
-#pragma GCC unroll 4
-        for (int part = 0; part < Parts; ++part) {
-            const __m512i weights = _mm512_loadu_si512(a + k + 32 * part);
-#pragma GCC unroll 2
-            for (int j = 0; j < Columns; ++j) c[part][j] = dot(c[part][j], weights, _mm512_loadu_si512(b + j * b_stride + k + 32 * part));
-        }
+    for (; k + 64 <= count; k += 64) {
+        even = dot(even, _mm512_loadu_si512(a + k), _mm512_loadu_si512(b + k));
+        odd = dot(odd, _mm512_loadu_si512(a + k + 32), _mm512_loadu_si512(b + k + 32));
     }
     for (; k < count; k += 32) {
         const std::int64_t left = count - k;
         const __mmask32 mask = left >= 32 ? 0xffffffffu : (1u << left) - 1;
-        const __m512i weights = _mm512_maskz_loadu_epi16(mask, a + k);
-#pragma GCC unroll 2
-        for (int j = 0; j < Columns; ++j) c[0][j] = dot(c[0][j], weights, _mm512_maskz_loadu_epi16(mask, b + j * b_stride + k));
+        even = dot(even, _mm512_maskz_loadu_epi16(mask, a + k), _mm512_maskz_loadu_epi16(mask, b + k));
     }
-#pragma GCC unroll 2
-    for (int j = 0; j < Columns; ++j) {
+    const __m512 sum = _mm512_add_ps(even, odd);
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+// Dot products of four rows of A, one after the other, with one of B.
+BLAS_DOT void dot_four_rows(float* sum, const std::uint16_t* a, std::int64_t a_stride, const std::uint16_t* b, std::int64_t count) {
+    __m128 row[4];
 #pragma GCC unroll 4
-        for (int part = 1; part < Parts; ++part) c[0][j] = _mm512_add_ps(c[0][j], c[part][j]);
-        sum[j * stride] = _mm512_reduce_add_ps(c[0][j]);
-    }
+    for (int r = 0; r < 4; ++r) row[r] = dot_row(a + r * a_stride, b, count);
+    _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+    _mm_storeu_ps(sum, _mm_add_ps(_mm_add_ps(row[0], row[1]), _mm_add_ps(row[2], row[3])));
 }
 
 template <int Columns>
@@ -135,10 +130,9 @@ BLAS_DOT void dot_all_rows(float* sum, std::int64_t stride, const Operand& a, st
     const auto* weights = static_cast<const std::uint16_t*>(a.data) + first_row * a.row_stride;
     const auto* x = static_cast<const std::uint16_t*>(b.data);
     int r = 0;
-    if constexpr (Columns <= 2) {
-        if (one_by_one(Columns, k * size_of(Element::BFloat16)))
-            for (; r < rows; ++r) dot_row<4 / Columns, Columns>(sum + r, stride, weights + r * a.row_stride, x, b.row_stride, k);
-    }
+    if (one_by_one(Columns, k * size_of(Element::BFloat16)))
+        for (; r + 4 <= rows; r += 4)
+            for (int j = 0; j < Columns; ++j) dot_four_rows(sum + r + j * stride, weights + r * a.row_stride, a.row_stride, x + j * b.row_stride, k);
     for (; r + together <= rows; r += together) dot_rows<together, Columns>(sum + r, stride, weights + r * a.row_stride, a.row_stride, x, b.row_stride, k);
     for (; r < rows; ++r) dot_rows<1, Columns>(sum + r, stride, weights + r * a.row_stride, a.row_stride, x, b.row_stride, k);
 }

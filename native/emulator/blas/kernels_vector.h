@@ -97,41 +97,35 @@ BLAS_TARGET void dot_rows(float* sum, std::int64_t stride, const T* a, std::int6
         }
 }
 
-// Dot products of one row of A with Columns rows of B, in Parts sums each, so that one does not wait for the last.
-template <int Parts, int Columns, typename T>
-BLAS_TARGET void dot_row(float* sum, std::int64_t stride, const T* a, const T* b, std::int64_t b_stride, std::int64_t count) {
-    Floats c[Parts][Columns] = {};
+// The dot product of a row of A with one of B, in four sums, so that one does not wait for the last.
+template <typename T>
+BLAS_TARGET float dot_row(const T* a, const T* b, std::int64_t count) {
+    constexpr int parts = 4;
+    Floats sum[parts] = {};
     std::int64_t k = 0;
-    for (; k + Parts * BLAS_WIDTH <= count; k += Parts * BLAS_WIDTH) {
+    for (; k + parts * BLAS_WIDTH <= count; k += parts * BLAS_WIDTH) {
 #pragma GCC unroll 4
-        for (int part = 0; part < Parts; ++part) {
-            Floats weights;
+        for (int part = 0; part < parts; ++part) {
+            Floats weights, x;
             load(weights, a + k + part * BLAS_WIDTH);
-#pragma GCC unroll 2
-            for (int j = 0; j < Columns; ++j) {
-                Floats x;
-                load(x, b + j * b_stride + k + part * BLAS_WIDTH);
-                c[part][j] += weights * x;
-            }
+            load(x, b + k + part * BLAS_WIDTH);
+            sum[part] += weights * x;
         }
     }
-    for (int j = 0; j < Columns; ++j) {
-        for (int part = 1; part < Parts; ++part) c[0][j] += c[part][j];
-        float total = 0;
-        for (int lane = 0; lane < BLAS_WIDTH; ++lane) total += c[0][j][lane];
-        for (std::int64_t i = k; i < count; ++i) total += element(a + i) * element(b + j * b_stride + i);
-        sum[j * stride] = total;
-    }
+    const Floats all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    float total = 0;
+    for (int lane = 0; lane < BLAS_WIDTH; ++lane) total += all[lane];
+    for (; k < count; ++k) total += element(a + k) * element(b + k);
+    return total;
 }
 
 template <int Columns, typename T>
 BLAS_TARGET void dot_all_rows(float* sum, std::int64_t stride, const T* a, std::int64_t a_stride, int rows, const T* b, std::int64_t b_stride, std::int64_t count) {
     constexpr int together = Columns <= 2 ? 4 : 2;
     int r = 0;
-    if constexpr (Columns <= 2) {
-        if (one_by_one(Columns, count * static_cast<std::int64_t>(sizeof(T))))
-            for (; r < rows; ++r) dot_row<4 / Columns, Columns>(sum + r, stride, a + r * a_stride, b, b_stride, count);
-    }
+    if (one_by_one(Columns, count * static_cast<std::int64_t>(sizeof(T))))
+        for (; r < rows; ++r)
+            for (int j = 0; j < Columns; ++j) sum[j * stride + r] = dot_row(a + r * a_stride, b + j * b_stride, count);
     for (; r + together <= rows; r += together) dot_rows<together, Columns>(sum + r, stride, a + r * a_stride, a_stride, b, b_stride, count);
     for (; r < rows; ++r) dot_rows<1, Columns>(sum + r, stride, a + r * a_stride, a_stride, b, b_stride, count);
 }
