@@ -1,7 +1,6 @@
 using System.CommandLine;
 using Griffin.Kernels.Checkpoints;
 using Griffin.Kernels.Models;
-using Griffin.Kernels.Ops;
 
 namespace Griffin.Cli;
 
@@ -40,20 +39,6 @@ internal sealed class ModelOptions
     internal static GriffinConfig FindPreset(string name, string option) => GriffinPresets.TryGet(name, out GriffinConfig? config)
         ? config
         : throw new CliException($"{option} is '{name}': there are {string.Join(", ", GriffinPresets.Names)}");
-
-    /// <summary>What ops need to know of a shape.</summary>
-    internal static ModelDimensions Dimensions(GriffinConfig config) => new()
-    {
-        Width = config.Width,
-        RnnWidth = config.RnnWidth,
-        Heads = config.Heads,
-        HeadDim = config.HeadDim,
-        GateBlocks = config.GateBlocks,
-        MlpWidth = config.MlpWidth,
-        Vocabulary = config.Vocabulary,
-        Window = config.Window,
-        ConvTaps = config.ConvTaps,
-    };
 
     private static string FindShipped()
     {

@@ -1,6 +1,7 @@
-// The first half of a gated MLP for many rows: y = round(gelu(g + bg) · (u + bu)), g|u = round(x · wᵀ), gelu in its tanh form
+// The first half of a gated MLP for many rows: y = round(gelu(g + bg) · (u + bu)), g|u = round(x · wᵀ), gelu in its tanh form;
+// with FACTORS g|u = round(factors · (x · wᵀ)), a factor a row
 //
-// Shapes       x T [rows, k]; w T [2·width, k], the gate's rows first; bias T [2·width]; y T [rows, width]; inner strides 1.
+// Shapes       x T [rows, k]; w T [2·width, k], the gate's rows first; bias T [2·width]; y T [rows, width]; factors f32 [rows]; inner strides 1.
 // Kernels      gated_matmul_mma      bf16; k and the strides of x and w multiples of 8, their addresses multiples of 16 bytes.
 //              gated_matmul_general  anything. No TF32.
 // Launch       gated_matmul_mma      Tiles = MatMulTiles<BM, BN, WM, WN>: grid (ceil(rows / BM), ceil(width / (BN / 2))), block (Tiles::THREADS),
@@ -8,7 +9,7 @@
 //              gated_matmul_general  grid (ceil(rows / 64), ceil(width / 32)), block (256).
 //              A tile of BN rows of w holds eight of the gate, the same eight of up, and so on: a thread has both halves of a result.
 // Aliasing     none.
-// Determinism  as matmul.cu: gated_matmul_mma has the bits of matmul_mma followed by gelu_multiply, whatever the tile.
+// Determinism  as matmul.cu: gated_matmul_mma has the bits of matmul_mma (with the same FACTORS) followed by gelu_multiply, whatever the tile.
 // Error        g and u one ulp of T plus k · 2^-23 · sum |x · w|, then as gelu_multiply.
 // Traffic      gated_matmul_mma requests x ceil(width / (BN / 2)) and w ceil(rows / BM) times, y once; gated_matmul_general x ceil(width / 2) and w
 //              ceil(rows / 4) times, mostly from the caches. Against the two kernels it saves the writing and reading of g|u: 4·rows·width elements.
@@ -21,6 +22,7 @@ struct GatedMatMulParams {
     const void* x;
     const void* w;
     const void* bias;
+    const f32* factors;
     void* y;
     i64 x_stride;
     i64 w_stride;
@@ -63,7 +65,13 @@ GK_DEVICE f32 gated(const GatedMatMulParams& p, i32 column, f32 gate, f32 up) {
     return gelu_tanh(round_to<T>(gate) + to_float(bias[column])) * (round_to<T>(up) + to_float(bias[p.width + column]));
 }
 
-template <typename Tiles>
+template <bool FACTORS>
+GK_DEVICE f32 factor_of(const GatedMatMulParams& p, i32 row) {
+    if constexpr (FACTORS) return p.factors[row];
+    else return 1.0f;
+}
+
+template <typename Tiles, bool FACTORS = false>
 __global__ void __launch_bounds__(Tiles::THREADS) gated_matmul_mma(GatedMatMulParams p) {
     static_assert(Tiles::NT % 2 == 0, "a warp needs both halves");
     extern __shared__ Vec<bf16, 8> matmul_tiles[];
@@ -85,8 +93,9 @@ __global__ void __launch_bounds__(Tiles::THREADS) gated_matmul_mma(GatedMatMulPa
                 const i32 row = first_row + Tiles::warp_row() + sum.row(mt, e);
                 if (row >= p.rows) continue;
                 bf16* const y = static_cast<bf16*>(p.y) + row * p.y_stride + column;
-                f32 pair[2] = {gated<bf16>(p, column, sum.v[mt][nt][e], sum.v[mt][nt + 1][e])};
-                if (both) pair[1] = gated<bf16>(p, column + 1, sum.v[mt][nt][e + 1], sum.v[mt][nt + 1][e + 1]);
+                const f32 factor = factor_of<FACTORS>(p, row);
+                f32 pair[2] = {gated<bf16>(p, column, sum.v[mt][nt][e] * factor, sum.v[mt][nt + 1][e] * factor)};
+                if (both) pair[1] = gated<bf16>(p, column + 1, sum.v[mt][nt][e + 1] * factor, sum.v[mt][nt + 1][e + 1] * factor);
                 if (paired) {
                     store_floats<2>(y, pair);
                 } else {
@@ -98,7 +107,7 @@ __global__ void __launch_bounds__(Tiles::THREADS) gated_matmul_mma(GatedMatMulPa
     }
 }
 
-template <typename T>
+template <typename T, bool FACTORS = false>
 __global__ void __launch_bounds__(GeneralTile::THREADS) gated_matmul_general(GatedMatMulParams p) {
     const i32 first_row = blockIdx.x * GeneralTile::ROWS, first_column = blockIdx.y * (GeneralTile::COLUMNS / 2);
     f32 sum[4][4] = {};
@@ -109,8 +118,9 @@ __global__ void __launch_bounds__(GeneralTile::THREADS) gated_matmul_general(Gat
         #pragma unroll
         for (i32 j = 0; j < 2; ++j) {
             const i32 row = first_row + GeneralTile::row(i), column = first_column + GeneralTile::column(j);
-            if (row < p.rows && column < p.width)
-                static_cast<T*>(p.y)[row * p.y_stride + column] = from_float<T>(gated<T>(p, column, sum[i][j], sum[i][j + 2]));
+            if (row >= p.rows || column >= p.width) continue;
+            const f32 factor = factor_of<FACTORS>(p, row);
+            static_cast<T*>(p.y)[row * p.y_stride + column] = from_float<T>(gated<T>(p, column, sum[i][j] * factor, sum[i][j + 2] * factor));
         }
     }
 }

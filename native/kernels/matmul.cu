@@ -1,6 +1,6 @@
-// MatMul: y[m, n] = round(sum_k x[m, k] · w[n, k])
+// MatMul: y[m, n] = round(sum_k x[m, k] · w[n, k]), or with FACTORS round(factors[m] · sum_k …)
 //
-// Shapes       x T [rows, k]; w T [columns, k] (a weight [out, in], read once); y Out [rows, columns], Out = T or f32; inner strides 1.
+// Shapes       x T [rows, k]; w T [columns, k] (a weight [out, in], read once); y Out [rows, columns], Out = T or f32; factors f32 [rows]; inner strides 1.
 // Kernels      matmul_mma      bf16; k and the strides of x and w multiples of 8, their addresses multiples of 16 bytes.
 //                              With Tiles = WarpgroupTiles it is for sm_90a.
 //              matmul_skinny   for few rows; k and the strides of x and w in multiples of 16 bytes, as their addresses.
@@ -13,7 +13,7 @@
 // Determinism  every output is one sum in an order that depends on k alone: a row's bits do not depend on the other rows, on their
 //              number, or (matmul_mma) on the tile shape. The three kernels differ from each other in that order: where results must
 //              not depend on the number of rows, matmul_mma serves all of them where it fits, else matmul_general.
-// Error        f32 accumulation, one rounding: one ulp of Out plus k · 2^-23 · sum |x · w|.
+// Error        f32 accumulation, one rounding: one ulp of Out plus k · 2^-23 · sum |x · w|; with FACTORS 2^-24 of y more.
 // Traffic      least: each operand once. matmul_mma requests x ceil(columns / BN) and w ceil(rows / BM) times; matmul_skinny x
 //              ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
 #include "include/matmul_tiles.cuh"
@@ -23,6 +23,7 @@
 struct MatMulParams {
     const void* x;
     const void* w;
+    const f32* factors;
     void* y;
     i64 x_stride;
     i64 w_stride;
@@ -32,7 +33,13 @@ struct MatMulParams {
     i32 k;
 };
 
-template <typename Tiles, typename Out>
+template <bool FACTORS>
+GK_DEVICE f32 factor_of(const MatMulParams& p, i32 row) {
+    if constexpr (FACTORS) return p.factors[row];
+    else return 1.0f;
+}
+
+template <typename Tiles, typename Out, bool FACTORS = false>
 __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
     extern __shared__ Vec<bf16, 8> matmul_tiles[];
     const i32 first_row = blockIdx.x * Tiles::ROWS, first_column = blockIdx.y * Tiles::COLUMNS;
@@ -48,16 +55,17 @@ __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
             const i32 row = first_row + Tiles::warp_row() + sum.row(mt, e);
             if (row >= p.rows) continue;
             Out* const y = static_cast<Out*>(p.y) + row * p.y_stride;
+            const f32 factor = factor_of<FACTORS>(p, row);
             #pragma unroll
             for (i32 nt = 0; nt < Tiles::NT; ++nt) {
                 const i32 column = first_column + Tiles::warp_column() + sum.column(nt, e);
                 if (column >= p.columns) continue;
+                const f32 pair[2] = {sum.v[mt][nt][e] * factor, sum.v[mt][nt][e + 1] * factor};
                 if (paired) {
-                    const f32 pair[2] = {sum.v[mt][nt][e], sum.v[mt][nt][e + 1]};
                     store_floats<2>(y + column, pair);
                 } else {
-                    y[column] = from_float<Out>(sum.v[mt][nt][e]);
-                    if (column + 1 < p.columns) y[column + 1] = from_float<Out>(sum.v[mt][nt][e + 1]);
+                    y[column] = from_float<Out>(pair[0]);
+                    if (column + 1 < p.columns) y[column + 1] = from_float<Out>(pair[1]);
                 }
             }
         }
@@ -99,7 +107,7 @@ __global__ void __launch_bounds__(128) matmul_skinny(MatMulParams p) {
     }
 }
 
-template <typename T, typename Out>
+template <typename T, typename Out, bool FACTORS = false>
 __global__ void __launch_bounds__(GeneralTile::THREADS) matmul_general(MatMulParams p) {
     const i32 first_row = blockIdx.x * GeneralTile::ROWS, first_column = blockIdx.y * GeneralTile::COLUMNS;
     f32 sum[4][4] = {};
@@ -109,7 +117,7 @@ __global__ void __launch_bounds__(GeneralTile::THREADS) matmul_general(MatMulPar
         #pragma unroll
         for (i32 j = 0; j < 4; ++j) {
             const i32 row = first_row + GeneralTile::row(i), column = first_column + GeneralTile::column(j);
-            if (row < p.rows && column < p.columns) static_cast<Out*>(p.y)[row * p.y_stride + column] = from_float<Out>(sum[i][j]);
+            if (row < p.rows && column < p.columns) static_cast<Out*>(p.y)[row * p.y_stride + column] = from_float<Out>(sum[i][j] * factor_of<FACTORS>(p, row));
         }
     }
 }

@@ -46,7 +46,7 @@ internal sealed class KernelsVerb : Verb
 
     private static IReadOnlyList<CatalogueEntry> Entries(GriffinConfig config, ElementType type, string? op)
     {
-        IReadOnlyList<CatalogueEntry> all = KernelCatalogue.All(ModelOptions.Dimensions(config), type);
+        IReadOnlyList<CatalogueEntry> all = KernelCatalogue.All(config.Dimensions(), type);
         if (op is null) return all;
         IReadOnlyList<CatalogueEntry> chosen = [.. all.Where(entry => string.Equals(entry.Op, op, StringComparison.OrdinalIgnoreCase))];
         return chosen.Count > 0 ? chosen : throw new CliException($"--op is '{op}': there are {string.Join(", ", all.Select(entry => entry.Op).Distinct())}");

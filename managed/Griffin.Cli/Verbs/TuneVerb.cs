@@ -26,7 +26,7 @@ internal sealed class TuneVerb : Verb
     {
         string? size = parsed.GetValue(_size);
         GriffinConfig config = ModelOptions.ShapeOf(size is null ? _model.Path(parsed) : parsed.GetValue(_model.Model), size);
-        ModelDimensions dimensions = ModelOptions.Dimensions(config);
+        ModelDimensions dimensions = config.Dimensions();
         using GpuDevice device = settings.OpenDevice();
         IReadOnlyList<TuningResult> results = settings.Work.Run(progress => KernelTuner.Run(
             device, dimensions, settings.Precision, parsed.GetValue(_again),

@@ -10,6 +10,7 @@ internal sealed class Activations : IDisposable
     private readonly WorkspacePart _normed;
     private readonly WorkspacePart _delta;
     private readonly WorkspacePart _squares;
+    private readonly WorkspacePart _factors;
     private readonly WorkspacePart _xy;
     private readonly WorkspacePart _convolved;
     private readonly WorkspacePart _gates;
@@ -30,14 +31,16 @@ internal sealed class Activations : IDisposable
     /// <param name="logitsRows">Rows of logits held at once.</param>
     /// <param name="scanBytes">Scratch of the scan.</param>
     /// <param name="attentionBytes">Scratch of decode attention.</param>
-    /// <param name="squaresBytes">Sums of squares of the residual stream in a fused step.</param>
-    public Activations(GpuDevice device, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes, long squaresBytes = 0)
+    /// <param name="squaresBytes">Sums of squares of the residual stream in fused calls.</param>
+    /// <param name="factorRows">Most tokens of a call with row factors.</param>
+    public Activations(GpuDevice device, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes, long squaresBytes, int factorRows)
     {
         WorkspacePlan plan = new();
         _residual = plan.Matrix(type, tokens, config.Width);
         _normed = plan.Matrix(type, tokens, config.Width);
         _delta = plan.Matrix(type, tokens, config.Width);
         _squares = plan.Scratch(squaresBytes);
+        _factors = plan.Matrix(ElementType.Float32, 1, factorRows);
 
         plan.BeginPhase(); // recurrent block
         _xy = plan.Matrix(type, tokens, 2L * config.RnnWidth);
@@ -75,8 +78,14 @@ internal sealed class Activations : IDisposable
 
     public TensorView Delta(long tokens) => _delta.In(_memory, tokens);
 
-    /// <summary>Sums of squares of the residual stream's rows, in parts; fused steps only.</summary>
+    /// <summary>Sums of squares of the residual stream's rows, in parts; fused calls only.</summary>
     public TensorView Squares(long rows, int parts) => TensorView.Of(_memory, _squares.Offset, ElementType.Float32, rows, parts);
+
+    /// <summary>The same as one row, for fused calls of many rows.</summary>
+    public TensorView SquaresWorkspace => _squares.In(_memory, 1);
+
+    /// <summary>1 / rms of the residual stream's rows, float32; calls with row factors only.</summary>
+    public TensorView Factors(long tokens) => TensorView.Of(_memory, _factors.Offset, ElementType.Float32, 1, tokens);
 
     public RecurrentBuffers Recurrent(long tokens) =>
         new(_xy.In(_memory, tokens), _convolved.In(_memory, tokens), _gates.In(_memory, tokens), _mixed.In(_memory, tokens), _scanScratch.In(_memory, 1));

@@ -26,8 +26,15 @@ internal sealed class AttentionBlock(AttentionKernels kernels, int ringSlots, in
     /// <param name="output">Receives the block's product, [tokens, d].</param>
     public void Run(in Call call, AttentionWeights weights, LayerState ring, in AttentionBuffers buffers, TensorView input, TensorView output)
     {
+        kernels.Qkv.Run(call.Stream, input, weights.Qkv, buffers.Qkv);
+        Attend(call, ring, buffers);
+        kernels.Out.Run(call.Stream, buffers.Attended, weights.Out, output);
+    }
+
+    /// <summary>Queues what lies between the block's two products: from <see cref="AttentionBuffers.Qkv"/> to <see cref="AttentionBuffers.Attended"/>.</summary>
+    public void Attend(in Call call, LayerState ring, in AttentionBuffers buffers)
+    {
         GpuStream stream = call.Stream;
-        kernels.Qkv.Run(stream, input, weights.Qkv, buffers.Qkv);
         if (call.Step)
         {
             kernels.RotaryStep.Run(stream, call.Rows, buffers.Qkv, kernels.Phases, ring, ringSlots);
@@ -39,7 +46,5 @@ internal sealed class AttentionBlock(AttentionKernels kernels, int ringSlots, in
             kernels.Prefill.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended, buffers.LogSumExp);
             if (!ring.IsNone) kernels.Append.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots);
         }
-
-        kernels.Out.Run(stream, buffers.Attended, weights.Out, output);
     }
 }

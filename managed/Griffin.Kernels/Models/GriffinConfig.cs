@@ -1,3 +1,5 @@
+using Griffin.Kernels.Ops;
+
 namespace Griffin.Kernels.Models;
 
 /// <summary>What mixes tokens in a layer.</summary>
@@ -161,6 +163,20 @@ public sealed record GriffinConfig
 
     /// <summary>All parameters; the output head is the embedding table and counts once.</summary>
     public long Parameters => EmbeddingParameters + NonEmbeddingParameters;
+
+    /// <summary>What ops need to know of the shape.</summary>
+    public ModelDimensions Dimensions() => new()
+    {
+        Width = Width,
+        RnnWidth = RnnWidth,
+        Heads = Heads,
+        HeadDim = HeadDim,
+        GateBlocks = GateBlocks,
+        MlpWidth = MlpWidth,
+        Vocabulary = Vocabulary,
+        Window = Window,
+        ConvTaps = ConvTaps,
+    };
 
     /// <summary>Checks every field, alone and against the others.</summary>
     /// <returns>This configuration with the defaults that depend on other fields filled in, so that equal shapes are equal records.</returns>

@@ -19,6 +19,9 @@ public sealed record GriffinModelOptions
 
     /// <summary>Whether decode steps of up to 64 rows go through the fused kernels; they agree with the others up to the order of float32 sums.</summary>
     public FusedDecode FusedDecode { get; init; }
+
+    /// <summary>Whether longer calls add residuals and norm in the epilogues of the products; within one rounding of the separate kernels.</summary>
+    public FusedPrefill FusedPrefill { get; init; }
 }
 
 /// <summary>Progress of long work on a model.</summary>

@@ -43,7 +43,8 @@ public sealed partial class GriffinSession : IDisposable
                 model.Device, config, model.Precision, ChunkTokens, logitsRows,
                 model.Kernels.Recurrent?.Scan.WorkspaceBytes(ChunkTokens, MaxBatch) ?? 0,
                 model.Kernels.Attention?.Decode.WorkspaceBytes(MaxBatch, layout.RingSlots) ?? 0,
-                model.Kernels.Fused?.SquaresBytes(MaxBatch) ?? 0));
+                Math.Max(model.Kernels.Fused?.SquaresBytes(MaxBatch) ?? 0, model.Kernels.Chained?.SquaresBytes(ChunkTokens) ?? 0),
+                model.Kernels.Chained is null ? 0 : ChunkTokens));
             _inputs = _owned.Add(new CallInputs(model.Device, ChunkTokens, MaxBatch));
             _hostLogits = _owned.Add(model.Device.AllocatePinned<float>(checked(logitsRows * config.Vocabulary)));
             _layers = new LayerStack(model.Weights, model.Kernels, _activations, States);

@@ -19,6 +19,7 @@ internal sealed class LayerStack
     private readonly AttentionBlock? _attention;
     private readonly MlpBlock _mlp;
     private readonly FusedLayers? _fused;
+    private readonly ChainedLayers? _chained;
     private readonly TensorView _embedding;
     private readonly TensorView _finalNorm;
 
@@ -35,6 +36,7 @@ internal sealed class LayerStack
         _embedding = weights.View(WeightName.Embedding, _config.Vocabulary, _config.Width);
         _finalNorm = weights.View(WeightName.FinalNorm, 1, _config.Width);
         if (kernels.Fused is { } fused) _fused = new FusedLayers(_config, fused, kernels.Attention, activations, _layers, _states, _attention);
+        if (kernels.Chained is { } chained) _chained = new ChainedLayers(_config, kernels, chained, activations, _layers, _states, _recurrent, _attention);
     }
 
     /// <summary>Called after each block with its number and the residual stream it leaves, [tokens, d]; for tests, which bisect with it.</summary>
@@ -47,6 +49,12 @@ internal sealed class LayerStack
         {
             NormedInput last = fused.Run(call, _embedding, _finalNorm, AfterBlock);
             _kernels.Norm.Run(call.Stream, last.X, last.Scale, _activations.Normed(call.Count), last.Epsilon);
+            return;
+        }
+
+        if (_chained is { } chained && chained.Serves(call.Count))
+        {
+            chained.Run(call, _embedding, _finalNorm, AfterBlock);
             return;
         }
 

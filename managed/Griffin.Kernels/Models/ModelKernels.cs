@@ -34,6 +34,7 @@ internal sealed class ModelKernels : IDisposable
         if (config.RecurrentLayers > 0) Recurrent = new RecurrentKernels(this, device, options);
         if (config.AttentionLayers > 0) Attention = new AttentionKernels(this, device, options);
         if (UsesFused()) Fused = new FusedKernels(this, device, type);
+        if (ChainedKernels.Wanted(device, config, options)) Chained = new ChainedKernels(this, device, options);
     }
 
     public GriffinConfig Config { get; }
@@ -72,6 +73,9 @@ internal sealed class ModelKernels : IDisposable
 
     /// <summary>Null where steps take the same kernels as longer calls.</summary>
     public FusedKernels? Fused { get; }
+
+    /// <summary>Null where residual adds and norms are kernels of their own whatever the call.</summary>
+    public ChainedKernels? Chained { get; }
 
     /// <summary>Waits until everything is compiled.</summary>
     /// <exception cref="KernelCompilationException">A kernel did not compile.</exception>

@@ -18,12 +18,19 @@ internal sealed class RecurrentBlock(RecurrentKernels kernels, int width)
     /// <param name="output">Receives the block's product, [tokens, d].</param>
     public void Run(in Call call, RecurrentWeights weights, LayerState hidden, LayerState tail, in RecurrentBuffers buffers, TensorView input, TensorView output)
     {
+        kernels.Xy.Run(call.Stream, input, weights.Xy, buffers.Xy);
+        Mix(call, weights, hidden, tail, buffers);
+        kernels.Out.Run(call.Stream, buffers.Mixed, weights.Out, output);
+    }
+
+    /// <summary>Queues what lies between the block's two products: from <see cref="RecurrentBuffers.Xy"/> to <see cref="RecurrentBuffers.Mixed"/>.</summary>
+    public void Mix(in Call call, RecurrentWeights weights, LayerState hidden, LayerState tail, in RecurrentBuffers buffers)
+    {
         GpuStream stream = call.Stream;
         TensorView x = buffers.Xy.ColumnRange(0, width);
         TensorView y = buffers.Xy.ColumnRange(width, width);
         TensorView z = buffers.Convolved;
 
-        kernels.Xy.Run(stream, input, weights.Xy, buffers.Xy);
         if (call.Step)
         {
             kernels.ConvStep.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, z, tail);
@@ -37,6 +44,5 @@ internal sealed class RecurrentBlock(RecurrentKernels kernels, int width)
             if (!tail.IsNone) kernels.Conv.UpdateState(stream, call.Rows, x, weights.XBias, tail);
             kernels.Scan.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden, buffers.Scratch, buffers.Hidden);
         }
-        kernels.Out.Run(stream, buffers.Mixed, weights.Out, output);
     }
 }

@@ -66,6 +66,13 @@ internal static class Check
         if (view.RowStride != columns && rows > 1) throw new ArgumentException($"{name} must have adjacent rows, not a stride of {view.RowStride}.", name);
     }
 
+    /// <summary>A float32 factor for each row where they are asked for, nothing where they are not.</summary>
+    public static void RowFactors(in TensorView view, bool wanted, int rows, [CallerArgumentExpression(nameof(view))] string name = "")
+    {
+        if (wanted) Vector(view, ElementType.Float32, rows, name);
+        else if (!view.IsEmpty) throw new ArgumentException($"{name} are given to an op that was made without row factors.", name);
+    }
+
     /// <summary>Rows of one token each.</summary>
     public static void OneTokenPerRow(in PackedRows rows, [CallerArgumentExpression(nameof(rows))] string name = "")
     {

@@ -19,7 +19,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
         // Not chosen unmeasured: it has not run on a GPU yet.
         new KernelVariant<Shape>(WarpgroupTiles.Variant, Warpgroup) { Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner), Preferred = static _ => false },
-        new KernelVariant<Shape>("general", q => new($"gated_matmul_general<{q.T}>", 256) { TileRows = 64, TileColumns = 32 }));
+        new KernelVariant<Shape>("general", q => new($"gated_matmul_general<{q.T}{q.Shape.Argument}>", 256) { TileRows = 64, TileColumns = 32 }));
 
     private readonly PlannedKernel<GatedMatMulParams>[] _kernels;   // by row class; one where a variant is forced
     private readonly bool[] _pays;
@@ -30,16 +30,19 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     /// <param name="width">D: columns of the result; the weight has 2·D rows.</param>
     /// <param name="inner">K: columns of x and w.</param>
     /// <param name="variant">A variant to force; null to choose.</param>
+    /// <param name="rowFactors">Whether calls give a factor for each row, which the float32 sums of its g|u are multiplied by.</param>
+    /// <param name="batchInvariant">Whether a row's bits must not depend on the number of rows: no measured choices.</param>
     /// <exception cref="ArgumentException">A size is wrong, or the variant does not fit.</exception>
-    public GatedMatMul(GpuDevice device, ElementType type, int width, int inner, string? variant = null) : base(device, type)
+    public GatedMatMul(GpuDevice device, ElementType type, int width, int inner, string? variant = null, bool rowFactors = false, bool batchInvariant = false) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(width, int.MaxValue / 2);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(inner);
         Width = width;
         Inner = inner;
-        Shape[] shapes = [.. rowClasses.Select(rows => new Shape(width, inner, rows))];
-        TuningRecord?[] records = [.. shapes.Select(shape => device.Tuning.Find(KeyOf(shape, type)))];
+        RowFactors = rowFactors;
+        Shape[] shapes = [.. rowClasses.Select(rows => new Shape(width, inner, rows) { RowFactors = rowFactors })];
+        TuningRecord?[] records = [.. shapes.Select(shape => batchInvariant ? null : device.Tuning.Find(KeyOf(shape, type)))];
         _kernels = variant is not null
             ? [Request<Shape, GatedMatMulParams>(variants, shapes[0], variant)]
             : [.. shapes.Select((shape, i) => Request<Shape, GatedMatMulParams>(variants, shape, records[i]?.Fastest(variants.Fitting(Query(shape)).Contains)))];
@@ -54,6 +57,9 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     /// <summary>K: columns of x and w.</summary>
     public int Inner { get; }
 
+    /// <summary>Whether calls give a factor for each row.</summary>
+    public bool RowFactors { get; }
+
     /// <summary>Whether a call of so many rows is faster than the product and <see cref="GeluMultiply"/>, as measured on the device or as usual.</summary>
     public bool PaysFor(int rows) => _pays[Tiling.ClassOf(rowClasses, rows)];
 
@@ -63,8 +69,9 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     /// <param name="w">[2·D, K]: the gate's rows, then up's.</param>
     /// <param name="bias">[2·D].</param>
     /// <param name="y">[N, D]; shares nothing with the rest.</param>
+    /// <param name="factors">Float32 [N]; empty for an op without row factors.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap.</exception>
-    public void Run(GpuStream stream, in TensorView x, in TensorView w, in TensorView bias, in TensorView y)
+    public void Run(GpuStream stream, in TensorView x, in TensorView w, in TensorView bias, in TensorView y, in TensorView factors = default)
     {
         ArgumentNullException.ThrowIfNull(stream);
         int rows = Check.Matrix(x, Type, Inner);
@@ -73,6 +80,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         Check.Matrix(y, Type, rows, Width);
         Check.Distinct(x, y);
         Check.Distinct(w, y);
+        Check.RowFactors(factors, RowFactors, rows);
         if (rows == 0) return;
         PlannedKernel<GatedMatMulParams> kernel = KernelFor(rows);
         KernelPlan plan = kernel.Plan;
@@ -83,6 +91,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
             X = x.Address,
             W = w.Address,
             Bias = bias.Address,
+            Factors = factors.Address,
             Y = y.Address,
             XStride = x.RowStride,
             WStride = w.RowStride,
@@ -101,7 +110,8 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {
         ArgumentNullException.ThrowIfNull(model);
-        return variants.Enumerate(nameof(GatedMatMul), new(model.MlpWidth, model.Width, int.MaxValue), type);
+        Shape shape = new(model.MlpWidth, model.Width, int.MaxValue);
+        return variants.Enumerate(nameof(GatedMatMul), shape, type).Concat(variants.Enumerate(nameof(GatedMatMul), shape with { RowFactors = true }, type));
     }
 
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
@@ -118,7 +128,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         foreach (int rows in rowClasses)
         {
             VariantQuery<Shape> query = new(new(model.MlpWidth, model.Width, rows), type, device.Limits, device.Kind);
-            yield return new TuningQuestion(KeyOf(query.Shape, type), [Separate, .. variants.Fitting(query)], (bench, candidate) => Prepare(bench, candidate, query.Shape, type));
+            yield return new TuningQuestion(KeyOf(query.Shape, type), [Separate, .. variants.Fitting(query)], (bench, candidate) => Prepare(bench, candidate, query.Shape, type)) { Stage = 1 };
         }
     }
 
@@ -159,7 +169,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred)
     {
         MatMulTiles tiles = new(rows, columns, warpRows, warpColumns);
-        return new(name, q => tiles.Plan($"gated_matmul_mma<{tiles.Name}>", q.Vector) with { TileColumns = columns / 2 })
+        return new(name, q => tiles.Plan($"gated_matmul_mma<{tiles.Name}{q.Shape.Argument}>", q.Vector) with { TileColumns = columns / 2 })
         {
             Fits = q => q.Type == ElementType.BFloat16 && q.Shape.Inner % q.Vector == 0,
             Preferred = preferred,
@@ -168,14 +178,21 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
 
     private static KernelPlan Warpgroup(VariantQuery<Shape> query)
     {
-        KernelPlan plan = WarpgroupTiles.Plan($"gated_matmul_mma<{WarpgroupTiles.Name}>", query.Vector);
+        KernelPlan plan = WarpgroupTiles.Plan($"gated_matmul_mma<{WarpgroupTiles.Name}{query.Shape.Argument}>", query.Vector);
         return plan with { TileColumns = plan.TileColumns / 2 };
     }
 
     /// <param name="Width">D.</param>
     /// <param name="Inner">K.</param>
     /// <param name="Rows">The most rows of a call.</param>
-    private readonly record struct Shape(int Width, int Inner, int Rows);
+    private readonly record struct Shape(int Width, int Inner, int Rows)
+    {
+        /// <summary>Whether each row has a factor; a kernel is as fast with as without.</summary>
+        public bool RowFactors { get; init; }
+
+        /// <summary>The last template argument.</summary>
+        public string Argument => RowFactors ? ", true" : "";
+    }
 }
 
 /// <summary>Mirror of GatedMatMulParams in gated_matmul.cu.</summary>
@@ -185,6 +202,7 @@ internal struct GatedMatMulParams
     public ulong X;
     public ulong W;
     public ulong Bias;
+    public ulong Factors;
     public ulong Y;
     public long XStride;
     public long WStride;

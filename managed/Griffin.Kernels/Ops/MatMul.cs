@@ -27,12 +27,12 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
         // Not chosen unmeasured: it has not run on a GPU yet.
-        new KernelVariant<Shape>(WarpgroupTiles.Variant, q => WarpgroupTiles.Plan($"matmul_mma<{WarpgroupTiles.Name}, {q.Shape.Output.CudaName()}>", q.Vector))
+        new KernelVariant<Shape>(WarpgroupTiles.Variant, q => WarpgroupTiles.Plan($"matmul_mma<{WarpgroupTiles.Name}, {q.Shape.Arguments}>", q.Vector))
         {
             Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner),
             Preferred = static _ => false,
         },
-        new KernelVariant<Shape>("general", q => new($"matmul_general<{q.T}, {q.Shape.Output.CudaName()}>", 256) { TileRows = 64, TileColumns = 64 }));
+        new KernelVariant<Shape>("general", q => new($"matmul_general<{q.T}, {q.Shape.Arguments}>", 256) { TileRows = 64, TileColumns = 64 }));
 
     private readonly PlannedKernel<MatMulParams>?[] _kernels;   // by row class, null where cuBLAS works; one where a variant is forced
 
@@ -45,8 +45,10 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     /// <param name="batchInvariant">Whether a row's bits must not depend on the other rows.</param>
     /// <param name="useBlas">Whether the products may go to cuBLAS.</param>
     /// <param name="variant">A variant of our own to force; null to choose.</param>
+    /// <param name="rowFactors">Whether calls give a factor for each row, which its float32 sums are multiplied by; such products never go to cuBLAS.</param>
     /// <exception cref="ArgumentException">A type or size is wrong, or the variant does not fit.</exception>
-    public MatMul(GpuDevice device, ElementType type, int columns, int inner, ElementType? outputType = null, bool batchInvariant = false, bool useBlas = true, string? variant = null)
+    public MatMul(GpuDevice device, ElementType type, int columns, int inner, ElementType? outputType = null, bool batchInvariant = false, bool useBlas = true, string? variant = null,
+        bool rowFactors = false)
         : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(columns);
@@ -56,9 +58,10 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
             throw new ArgumentException($"Products of {type} are stored as {type} or Float32, not {OutputType}.", nameof(outputType));
         Columns = columns;
         Inner = inner;
-        Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue);
+        RowFactors = rowFactors;
+        Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue) { RowFactors = rowFactors };
         if (variant is not null) _kernels = [Request<Shape, MatMulParams>(variants, shape, variant)];
-        else _kernels = [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }, useBlas && device.HasBlas && !batchInvariant))];
+        else _kernels = [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }, useBlas && device.HasBlas && !batchInvariant && !rowFactors))];
     }
 
     /// <summary>N: columns of y, rows of w.</summary>
@@ -70,16 +73,20 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     /// <summary>Type of y.</summary>
     public ElementType OutputType { get; }
 
+    /// <summary>Whether calls give a factor for each row.</summary>
+    public bool RowFactors { get; }
+
     /// <summary>Whether any products go to cuBLAS.</summary>
     public bool UsesBlas => _kernels.Contains(null);
 
-    /// <summary>Queues y = x · wᵀ. With cuBLAS, <see cref="GpuStream.Blas"/> must have been touched once before a capture.</summary>
+    /// <summary>Queues y = x · wᵀ, with row factors y = factors ⊙ (x · wᵀ), rounded once. With cuBLAS, <see cref="GpuStream.Blas"/> must have been touched once before a capture.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="x">[M, K].</param>
     /// <param name="w">[N, K].</param>
     /// <param name="y">[M, N]; shares nothing with x and w.</param>
+    /// <param name="factors">Float32 [M]; empty for an op without row factors.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or views overlap.</exception>
-    public void Run(GpuStream stream, in TensorView x, in TensorView w, in TensorView y)
+    public void Run(GpuStream stream, in TensorView x, in TensorView w, in TensorView y, in TensorView factors = default)
     {
         ArgumentNullException.ThrowIfNull(stream);
         int rows = Check.Matrix(x, Type, Inner);
@@ -87,6 +94,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Check.Matrix(y, OutputType, rows, Columns);
         Check.Distinct(x, y);
         Check.Distinct(w, y);
+        Check.RowFactors(factors, RowFactors, rows);
         if (rows == 0) return;
         if (KernelFor(rows) is not { } kernel)
         {
@@ -100,6 +108,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         {
             X = x.Address,
             W = w.Address,
+            Factors = factors.Address,
             Y = y.Address,
             XStride = x.RowStride,
             WStride = w.RowStride,
@@ -122,8 +131,9 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {
         ArgumentNullException.ThrowIfNull(model);
-        int attention = model.Heads * model.HeadDim;
-        return Products(model, type).SelectMany(product => variants.Enumerate(nameof(MatMul), product, type));
+        IReadOnlyList<Shape> products = Products(model, type);
+        IEnumerable<Shape> normed = products.Where(product => product.Inner == model.Width && product.Output == type).Select(product => product with { RowFactors = true });
+        return products.Concat(normed).SelectMany(product => variants.Enumerate(nameof(MatMul), product, type));
     }
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
@@ -149,7 +159,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         return y;
     }
 
-    private static IEnumerable<Shape> Products(ModelDimensions model, ElementType type)
+    private static IReadOnlyList<Shape> Products(ModelDimensions model, ElementType type)
     {
         int attention = model.Heads * model.HeadDim;
         return
@@ -201,14 +211,14 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     private static KernelVariant<Shape> Skinny(int batch) =>
         new($"skinny-{batch}", q => new($"matmul_skinny<{q.T}, {q.Shape.Output.CudaName()}, {batch}>", 128) { Vector = q.Vector, TileRows = batch, TileColumns = 16 })
         {
-            Fits = q => q.Shape.Inner % q.Vector == 0 && Tiling.Count(q.Shape.Columns, 16) <= MaxGridColumns,
+            Fits = q => q.Shape.Inner % q.Vector == 0 && !q.Shape.RowFactors && Tiling.Count(q.Shape.Columns, 16) <= MaxGridColumns,
             Preferred = q => q.Shape.Rows <= batch && !q.Shape.BatchInvariant,
         };
 
     private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred)
     {
         MatMulTiles tiles = new(rows, columns, warpRows, warpColumns);
-        return new(name, q => tiles.Plan($"matmul_mma<{tiles.Name}, {q.Shape.Output.CudaName()}>", q.Vector))
+        return new(name, q => tiles.Plan($"matmul_mma<{tiles.Name}, {q.Shape.Arguments}>", q.Vector))
         {
             Fits = q => q.Type == ElementType.BFloat16 && q.Shape.Inner % q.Vector == 0 && Tiling.Count(q.Shape.Columns, columns) <= MaxGridColumns,
             Preferred = preferred,
@@ -220,7 +230,14 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     /// <param name="Output">Type of y.</param>
     /// <param name="BatchInvariant">Whether kernels with another order of summation are out.</param>
     /// <param name="Rows">The most rows of a call.</param>
-    private readonly record struct Shape(int Columns, int Inner, ElementType Output, bool BatchInvariant, int Rows);
+    private readonly record struct Shape(int Columns, int Inner, ElementType Output, bool BatchInvariant, int Rows)
+    {
+        /// <summary>Whether each row has a factor. Where the kernel can take one, it is as fast with as without: one measurement serves both.</summary>
+        public bool RowFactors { get; init; }
+
+        /// <summary>Template arguments behind the tile or the storage type.</summary>
+        public string Arguments => Output.CudaName() + (RowFactors ? ", true" : "");
+    }
 }
 
 /// <summary>Mirror of MatMulParams in matmul.cu.</summary>
@@ -229,6 +246,7 @@ internal struct MatMulParams
 {
     public ulong X;
     public ulong W;
+    public ulong Factors;
     public ulong Y;
     public long XStride;
     public long WStride;

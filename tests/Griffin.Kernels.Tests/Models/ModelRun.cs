@@ -20,9 +20,10 @@ public enum DecodePath
 /// <summary>A loaded model with one session, and the calls that tests make on it.</summary>
 internal sealed class ModelRun : IDisposable
 {
-    public ModelRun(GpuDevice device, string folder, ElementType precision, DecodePath path = DecodePath.Plain, SessionOptions? session = null)
+    public ModelRun(GpuDevice device, string folder, ElementType precision, DecodePath path = DecodePath.Plain, SessionOptions? session = null,
+        FusedPrefill prefill = FusedPrefill.Off)
     {
-        Model = GriffinModel.Load(device, folder, OptionsFor(precision, path));
+        Model = GriffinModel.Load(device, folder, OptionsFor(precision, path) with { FusedPrefill = prefill });
         Session = Model.CreateSession(session ?? new SessionOptions { Slots = 4, MaxBatch = 4, ChunkTokens = 64 });
     }
 
@@ -38,6 +39,7 @@ internal sealed class ModelRun : IDisposable
         Precision = precision,
         BatchInvariant = path == DecodePath.BatchInvariant,
         FusedDecode = path == DecodePath.Fused ? FusedDecode.On : FusedDecode.Off,
+        FusedPrefill = FusedPrefill.Off,
     };
 
     /// <summary>A model written by <paramref name="write"/> into a folder that is gone when this returns.</summary>

@@ -47,18 +47,34 @@ internal sealed class GatedMatMulTests
     }
 
     [Test]
-    public void HasTheBitsOfTheProductAndGeluMultiply([ValueSource(nameof(tiled))] string variant)
+    public void HasTheBitsOfTheProductAndGeluMultiply([ValueSource(nameof(tiled))] string variant, [Values] bool rowFactors)
     {
         const ElementType type = ElementType.BFloat16;
         const int rows = 70, width = 41, inner = 136;
         using var test = new OpTest(TestDevices.Checked);
         var operands = new Operands(type, rows, width, inner);
         var (fused, separate, gateUp) = (test.Output(rows, width, type), test.Output(rows, width, type), test.Output(rows, 2 * width, type));
-        operands.Run(new GatedMatMul(test.Device, type, width, inner, variant), test, fused);
-        new MatMul(test.Device, type, 2 * width, inner, variant: variant)
-            .Run(test.Stream, test.Matrix(operands.X, rows, inner, type), test.Matrix(operands.W, 2 * width, inner, type), gateUp);
+        var factors = rowFactors ? test.Vector(new CounterRandom(8).Normals(rows), ElementType.Float32) : TensorView.Empty;
+        operands.Run(new GatedMatMul(test.Device, type, width, inner, variant, rowFactors), test, fused, factors: factors);
+        new MatMul(test.Device, type, 2 * width, inner, variant: variant, rowFactors: rowFactors)
+            .Run(test.Stream, test.Matrix(operands.X, rows, inner, type), test.Matrix(operands.W, 2 * width, inner, type), gateUp, factors);
         new GeluMultiply(test.Device, type, width).Run(test.Stream, gateUp, test.Vector(operands.Bias, type), separate);
         Close.Exact(test.Read(fused), test.Read(separate), variant);
+    }
+
+    /// <summary>Factors that are powers of two stand for as much in x, exactly.</summary>
+    [Test]
+    public void RowFactorsMultiplyTheSums([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values("general", null)] string? variant)
+    {
+        const int rows = 66, width = 33, inner = 40;
+        using var test = new OpTest(TestDevices.Checked);
+        var operands = new Operands(type, rows, width, inner);
+        float[] factors = [.. Enumerable.Range(0, rows).Select(row => MathF.ScaleB(1, (row % 5) - 2))];
+        var (with, without) = (test.Output(rows, width, type), test.Output(rows, width, type));
+        operands.Run(new GatedMatMul(test.Device, type, width, inner, variant, rowFactors: true), test, with, factors: test.Vector(factors, ElementType.Float32));
+        for (var i = 0; i < operands.X.Length; i++) operands.X[i] *= factors[i / inner];
+        operands.Run(new GatedMatMul(test.Device, type, width, inner, variant), test, without);
+        Close.Exact(test.Read(with), test.Read(without));
     }
 
     [Test]
@@ -142,8 +158,8 @@ internal sealed class GatedMatMulTests
 
         public float[] Bias { get; }
 
-        public void Run(GatedMatMul op, OpTest test, TensorView y, int gap = 0) => op.Run(
-            test.Stream, test.Matrix(X, _rows, _inner, _type, gap), test.Matrix(W, 2 * _width, _inner, _type, gap), test.Vector(Bias, _type), y);
+        public void Run(GatedMatMul op, OpTest test, TensorView y, int gap = 0, TensorView factors = default) => op.Run(
+            test.Stream, test.Matrix(X, _rows, _inner, _type, gap), test.Matrix(W, 2 * _width, _inner, _type, gap), test.Vector(Bias, _type), y, factors);
 
         public (double[] Expected, double[] Allowed) Expected()
         {

@@ -94,6 +94,25 @@ public sealed class MatMulTests
         Expect(test.Read(y), x, w, m, n, k, ElementType.BFloat16);
     }
 
+    /// <summary>Factors that are powers of two stand for as much in x, exactly.</summary>
+    [Test]
+    public void Row_factors_multiply_the_sums([Values("general", "mma-16x64", "mma-64x64", "mma-128x128", null)] string? variant, [Values] bool toFloat32)
+    {
+        const ElementType type = ElementType.BFloat16;
+        const int m = 67, n = 35, k = 72;
+        var output = toFloat32 ? ElementType.Float32 : type;
+        var random = new CounterRandom(4);
+        var (x, w) = (OpTest.Normals(random, type, m * k), OpTest.Normals(random, type, n * k));
+        float[] factors = [.. Enumerable.Range(0, m).Select(row => MathF.ScaleB(1, (row % 5) - 2))];
+        using var test = new OpTest(TestDevices.Checked);
+        var (with, without, weight) = (test.Output(m, n, output), test.Output(m, n, output), test.Matrix(w, n, k, type));
+        var op = new MatMul(test.Device, type, n, k, output, variant: variant, rowFactors: true);
+        op.Run(test.Stream, test.Matrix(x, m, k, type), weight, with, test.Vector(factors, ElementType.Float32));
+        float[] scaled = [.. x.Select((value, i) => value * factors[i / k])];
+        new MatMul(test.Device, type, n, k, output, variant: op.VariantFor(m)).Run(test.Stream, test.Matrix(scaled, m, k, type), weight, without);
+        Close.Exact(test.Read(with), test.Read(without), op.VariantFor(m)!);
+    }
+
     [Test]
     public void Schedule_does_not_show([Values("general", "skinny-1", "skinny-2", "skinny-4", "skinny-8", "mma-16x64", "mma-64x64", "mma-128x128")] string variant)
     {

@@ -97,6 +97,13 @@ internal sealed class ZeroLengthTests
             c.Stream, c.Rows,
             new(c.Matrix(Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(Width), c.Weight(1, Width), c.Weight(1, Width)),
             c.Matrix(Width), c.State(Width)),
+        [typeof(ResidualMatMul)] = c =>
+        {
+            var op = new ResidualMatMul(c.Device, Type, Width, Width);
+            FactoredRows normed = new(c.Matrix(Width), c.Weight(1, Math.Max(1, c.Count)).ColumnRange(0, c.Count));
+            op.Run(c.Stream, c.Matrix(Width), c.Weight(Width, Width), c.Weight(1, Width), c.Matrix(Width), new(c.Weight(1, Width), 1e-6f), normed,
+                c.Test.Workspace(op.WorkspaceBytes(c.Count)));
+        },
         [typeof(ResidualProduct)] = c =>
         {
             var op = new ResidualProduct(c.Device, Type, Width, Width);

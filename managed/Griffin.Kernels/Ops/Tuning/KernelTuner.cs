@@ -40,23 +40,15 @@ public static class KernelTuner
         if (device.Tuning.File is null) throw new InvalidOperationException("Measured choices are kept beside the compiled kernels, and this device was opened without them.");
         IReadOnlyList<TuningQuestion> questions = TuningQuestions.All(device, model, type);
         List<TuningResult> results = [];
-        Dictionary<string, TuningRecord> measured = [];
         using GpuStream stream = device.CreateStream();
         _ = stream.Blas;
-        try
+        foreach (TuningQuestion question in questions)
         {
-            foreach (TuningQuestion question in questions)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                TuningResult result = !again && device.Tuning.Find(question.Key) is { } known ? new(question.Key, known, false, []) : Measure(stream, question);
-                if (result.Measured) measured[question.Key] = result.Record;
-                results.Add(result);
-                progress?.Report((results.Count, questions.Count));
-            }
-        }
-        finally
-        {
-            if (measured.Count > 0) device.Tuning.Save(measured);
+            cancellationToken.ThrowIfCancellationRequested();
+            TuningResult result = !again && device.Tuning.Find(question.Key) is { } known ? new(question.Key, known, false, []) : Measure(stream, question);
+            if (result.Measured) device.Tuning.Save(new Dictionary<string, TuningRecord> { [question.Key] = result.Record });   // later questions build on it
+            results.Add(result);
+            progress?.Report((results.Count, questions.Count));
         }
         return results;
     }

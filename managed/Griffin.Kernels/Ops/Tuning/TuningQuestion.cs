@@ -11,6 +11,9 @@ namespace Griffin.Kernels.Ops.Tuning;
 /// <param name="Prepare">Makes operands for a candidate: the same numbers for each.</param>
 internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidates, Func<TuningBench, string, TuningRun> Prepare)
 {
+    /// <summary>0: about one kernel. A question whose candidates are made of ops that are tuned themselves comes after those, with the next number.</summary>
+    public int Stage { get; init; }
+
     /// <summary>A key of the kernel file as it is now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
     public static string KeyOf(KernelSource source, ElementType type, FormattableString shape) =>
         $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Text)))[..8]} {type.CudaName()} {FormattableString.Invariant(shape)}";
@@ -31,7 +34,7 @@ internal interface ITuned
 /// <summary>Finds every op that can be tuned; there is no central list.</summary>
 internal static class TuningQuestions
 {
-    /// <summary>Every question of a model with more than one answer, each once.</summary>
+    /// <summary>Every question of a model with more than one answer, each once, in the order of their stages.</summary>
     [RequiresUnreferencedCode("Ops are found by reflection.")]
     public static IReadOnlyList<TuningQuestion> All(GpuDevice device, ModelDimensions model, ElementType type) =>
     [
@@ -39,6 +42,7 @@ internal static class TuningQuestions
             .OrderBy(op => op.Op.Name, StringComparer.Ordinal)
             .SelectMany(op => op.Method(device, model, type))
             .Where(question => question.Candidates.Count > 1)
-            .DistinctBy(question => question.Key),
+            .DistinctBy(question => question.Key)
+            .OrderBy(question => question.Stage),
     ];
 }

@@ -1,0 +1,97 @@
+using Griffin.Kernels.Models;
+using Griffin.Kernels.Ops;
+using Griffin.Kernels.Ops.Tuning;
+using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.References;
+
+namespace Griffin.Kernels.Tests.Models;
+
+/// <summary>Residual adds and norms in the products' epilogues: against the authors' implementation, and against the separate kernels.</summary>
+[TestFixture]
+public sealed class FusedPrefillTests
+{
+    private static IEnumerable<TestCaseData> Models() =>
+        from name in OracleData.Names
+        from precision in new[] { ElementType.Float32, ElementType.BFloat16 }
+        select new TestCaseData(name, precision);
+
+    /// <summary>Every model of the oracle, at the tolerances of the separate kernels; whole, in chunks, and token by token.</summary>
+    [TestCaseSource(nameof(Models))]
+    public void Logits_match_the_oracle(string name, ElementType precision)
+    {
+        var data = new OracleData(name);
+        var tolerance = precision == ElementType.Float32 ? 2e-4 : 0.09;
+        using var run = new ModelRun(TestDevices.Checked, data.Folder, precision, prefill: FusedPrefill.On);
+        foreach (var chunk in new[] { 0, 17 })
+            Close.Absolute(run.Forward(data.Tokens, chunk: chunk), data.Logits.Values, tolerance, $"chunks of {chunk}");
+        using var state = run.Session.States.Rent();
+        var tokens = data.Tokens;
+        float[] logits = [.. run.Forward(state, tokens[..40]), .. run.Steps(state, tokens[40..])];
+        Close.Absolute(logits, data.Logits.Values, tolerance, "steps");
+        using var packed = run.Session.States.Rent();
+        Close.Absolute(run.Forward(packed, tokens[..OracleData.PromptLength], data.PackedPositions, 7), data.PackedLogits.Values, tolerance, "packed documents");
+    }
+
+    /// <summary>What the chain leaves out: no norm but the first and the last, no product without its epilogue but the last.</summary>
+    [Test]
+    public void Layers_have_no_norm_of_their_own()
+    {
+        TestDevices.RequireEmulator("counts launches");
+        using var device = GpuDevice.OpenEmulator(new EmulatorOptions { Checked = true, CountAccesses = true });
+        using var run = new ModelRun(device, new OracleData("small").Folder, ElementType.BFloat16, prefill: FusedPrefill.On);
+        using var state = run.Session.States.Rent();
+        device.TakeCounters();
+        run.Session.Forward(state, [1, 2, 3], [], LogitsSelection.None, []);
+        var kernels = device.TakeCounters().Select(launch => launch.Kernel).ToArray();
+        int Count(string name) => kernels.Count(kernel => kernel.StartsWith(name, StringComparison.Ordinal));
+        var config = run.Model.Config;
+        Assert.Multiple(() =>
+        {
+            Assert.That(Count("rms_norm"), Is.EqualTo(2));
+            Assert.That(Count("residual_matmul"), Is.EqualTo((2 * config.Layers) - 1));
+            Assert.That(Count("residual_factors"), Is.EqualTo((2 * config.Layers) - 1));
+            Assert.That(Count("gated_matmul"), Is.EqualTo(config.Layers));
+            Assert.That(Count("matmul"), Is.EqualTo(config.Layers), "one at the start of each temporal block");
+            Assert.That(Count("gelu_multiply"), Is.Zero);
+        });
+    }
+
+    [Test]
+    public void A_measurement_or_the_options_choose_the_path()
+    {
+        using var golden = new TempFolder();
+        GoldenModel.Write(golden.Path);
+        var folder = Directory.CreateTempSubdirectory("griffin-chain-").FullName;
+        bool? Chained(GriffinModelOptions options, int rows = 65)
+        {
+            using var device = GpuDevice.Open("emulator", new() { CacheFolder = folder });
+            using var model = GriffinModel.Load(device, golden.Path, options);
+            return model.Kernels.Chained?.Serves(rows);
+        }
+
+        try
+        {
+            Assert.That(Chained(new()), Is.Null, "the emulator's products are the faster by themselves");
+            Assert.That(Chained(new() { FusedPrefill = FusedPrefill.On }, rows: 1), Is.True);
+            Assert.That(Chained(new() { FusedPrefill = FusedPrefill.On, BatchInvariant = true }, rows: 1), Is.True);
+            using (var device = GpuDevice.Open("emulator", new() { CacheFolder = folder }))
+            {
+                using var model = GriffinModel.Load(device, golden.Path);
+                var dimensions = model.Config.Dimensions();
+                var question = TuningQuestions.All(device, dimensions, ElementType.BFloat16).Single(question => question.Candidates.Contains("chained"));
+                device.Tuning.Save(new Dictionary<string, TuningRecord> { [question.Key] = new([new("separate", 2), new("chained", 1)]) });
+            }
+
+            Assert.That(Chained(new()), Is.True);
+            Assert.That(Chained(new(), rows: 64), Is.False, "few rows have kernels of their own");
+            Assert.That(Chained(new() { FusedPrefill = FusedPrefill.Off }), Is.Null);
+            Assert.That(Chained(new() { BatchInvariant = true }), Is.Null, "no measured choice under batch invariance");
+            Assert.That(Chained(new() { Precision = ElementType.Float32 }), Is.Null, "measured for another type");
+            Assert.That(Chained(new() { UseBlas = false }), Is.Null, "measured with other products");
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+}
