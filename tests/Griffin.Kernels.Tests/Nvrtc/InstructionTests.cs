@@ -64,8 +64,11 @@ internal sealed class InstructionTests
 
     // Warp tile of rows x columns x terms: rows/16 · columns/8 · terms/16 products of m16n8k16.
     [TestCase("matmul_mma<MatMulTiles<128, 128, 64, 32>, bf16>", 4 * 4 * 2)]
+    [TestCase("matmul_mma<MatMulTiles<128, 128, 64, 32>, bf16, true>", 4 * 4 * 2)]
     [TestCase("matmul_mma<MatMulTiles<64, 64, 32, 32>, bf16>", 2 * 4 * 2)]
     [TestCase("matmul_mma<MatMulTiles<16, 64, 16, 16>, bf16>", 1 * 2 * 2)]
+    [TestCase("residual_matmul_mma<MatMulTiles<128, 128, 64, 32>>", 4 * 4 * 2)]
+    [TestCase("residual_matmul_mma<MatMulTiles<64, 64, 32, 32>>", 2 * 4 * 2)]
     [TestCase("matmul_input_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
     [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
     [TestCase("gates_input_gradient_mma", 2 * 4 * 2)]
@@ -91,6 +94,7 @@ internal sealed class InstructionTests
     }
 
     [TestCase("matmul_mma<MatMulTiles<128, 128, 64, 32>, bf16>")]
+    [TestCase("residual_matmul_mma<MatMulTiles<128, 128, 64, 32>>")]
     [TestCase("matmul_input_gradient_mma<128, 128, 64, 32>")]
     [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>")]
     [TestCase("gates_input_gradient_mma")]
