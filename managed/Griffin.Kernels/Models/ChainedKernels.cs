@@ -10,13 +10,13 @@ internal sealed class ChainedKernels
     /// <summary>Rows up to which the plain products have kernels that suit few rows.</summary>
     private const int FewRows = 64;
 
-    private readonly bool _always;
+    private readonly FusedPrefill _choice;
 
     public ChainedKernels(ModelKernels kernels, GpuDevice device, GriffinModelOptions options)
     {
         GriffinConfig config = kernels.Config;
         ElementType type = options.Precision;
-        _always = options.FusedPrefill == FusedPrefill.On;
+        _choice = options.FusedPrefill;
         GateUp = kernels.Add(new GatedMatMul(device, type, config.MlpWidth, config.Width, rowFactors: true, batchInvariant: options.BatchInvariant));
         Down = Residual(config.MlpWidth);
         if (config.RecurrentLayers > 0)
@@ -57,7 +57,10 @@ internal sealed class ChainedKernels
     };
 
     /// <summary>Whether a call of so many rows takes it.</summary>
-    public bool Serves(int rows) => _always || rows > FewRows;
+    public bool Serves(int rows) => Serves(_choice, rows);
+
+    /// <summary>Whether a call of so many rows takes this path in a model that wants it.</summary>
+    public static bool Serves(FusedPrefill choice, int rows) => choice == FusedPrefill.On || rows > FewRows;
 
     /// <summary>Bytes of the sums of squares of a call of so many rows.</summary>
     public long SquaresBytes(int rows) => Down.WorkspaceBytes(rows);

@@ -72,39 +72,39 @@ public sealed class FusedPrefillTests
     [Test]
     public void A_measurement_or_the_options_choose_the_path()
     {
-        using var golden = new TempFolder();
-        GoldenModel.Write(golden.Path);
+        var config = GriffinPresets.Get("2b");
         var folder = Directory.CreateTempSubdirectory("griffin-chain-").FullName;
-        bool? Chained(GriffinModelOptions options, int rows = 65)
+        bool Wanted(GriffinModelOptions options)
         {
             using var device = GpuDevice.Open("emulator", new() { CacheFolder = folder });
-            using var model = GriffinModel.Load(device, golden.Path, options);
-            return model.Kernels.Chained?.Serves(rows);
+            return ChainedKernels.Wanted(device, config, options);
         }
 
         try
         {
-            Assert.That(Chained(new()), Is.Null, "the emulator's products are the faster by themselves");
-            Assert.That(Chained(new() { FusedPrefill = FusedPrefill.On }, rows: 1), Is.True);
-            Assert.That(Chained(new() { FusedPrefill = FusedPrefill.On, BatchInvariant = true }, rows: 1), Is.True);
+            Assert.That(Wanted(new()), Is.False, "unmeasured, the emulator's products are the faster by themselves");
+            Assert.That(Wanted(new() { FusedPrefill = FusedPrefill.On }), Is.True);
+            Assert.That(Wanted(new() { FusedPrefill = FusedPrefill.On, BatchInvariant = true }), Is.True);
             using (var device = GpuDevice.Open("emulator", new() { CacheFolder = folder }))
             {
-                using var model = GriffinModel.Load(device, golden.Path);
-                var dimensions = model.Config.Dimensions();
-                var question = TuningQuestions.All(device, dimensions, ElementType.BFloat16).Single(question => question.Candidates.Contains("chained"));
+                var question = TuningQuestions.All(device, config.Dimensions(), ElementType.BFloat16).Single(question => question.Candidates.Contains("chained"));
                 device.Tuning.Save(new Dictionary<string, TuningRecord> { [question.Key] = new([new("separate", 2), new("chained", 1)]) });
             }
 
-            Assert.That(Chained(new()), Is.True);
-            Assert.That(Chained(new(), rows: 64), Is.False, "few rows have kernels of their own");
-            Assert.That(Chained(new() { FusedPrefill = FusedPrefill.Off }), Is.Null);
-            Assert.That(Chained(new() { BatchInvariant = true }), Is.Null, "no measured choice under batch invariance");
-            Assert.That(Chained(new() { Precision = ElementType.Float32 }), Is.Null, "measured for another type");
-            Assert.That(Chained(new() { UseBlas = false }), Is.Null, "measured with other products");
+            Assert.That(Wanted(new()), Is.True);
+            Assert.That(Wanted(new() { FusedPrefill = FusedPrefill.Off }), Is.False);
+            Assert.That(Wanted(new() { BatchInvariant = true }), Is.False, "no measured choice under batch invariance");
+            Assert.That(Wanted(new() { Precision = ElementType.Float32 }), Is.False, "measured for another type");
+            Assert.That(Wanted(new() { UseBlas = false }), Is.False, "measured with other products");
         }
         finally
         {
             Directory.Delete(folder, recursive: true);
         }
     }
+
+    [TestCase(FusedPrefill.Auto, 64, false)]
+    [TestCase(FusedPrefill.Auto, 65, true)]
+    [TestCase(FusedPrefill.On, 1, true)]
+    public void Few_rows_have_kernels_of_their_own(FusedPrefill choice, int rows, bool serves) => Assert.That(ChainedKernels.Serves(choice, rows), Is.EqualTo(serves));
 }
