@@ -72,7 +72,7 @@ public sealed class FusedPrefillTests
     [Test]
     public void A_measurement_or_the_options_choose_the_path()
     {
-        var config = GriffinPresets.Get("2b");
+        var config = GriffinPresets.Get("griffin-100m");
         var folder = Directory.CreateTempSubdirectory("griffin-chain-").FullName;
         bool Wanted(GriffinModelOptions options)
         {
