@@ -36,6 +36,16 @@ def residual_product(row, s, draw):
     return Op(inputs, forward, cut=ops_torch.first_rows(1))
 
 
+def residual_matmul(row, s, draw):
+    def forward(x, w, residual, scale):
+        residual.add_(x @ w.t())
+        rows = wide(residual)
+        return residual, (rows * (1 + wide(scale))).to(residual.dtype), torch.rsqrt(rows.square().mean(1) + 1e-6)
+    inputs = [draw.normal("input", s["rows"], s["inner"]), _weight(draw, s["width"], s["inner"]), draw.normal("residual", s["rows"], s["width"]),
+              draw.normal("scale", s["width"], scale=ops_torch.SCALE)]
+    return Op(inputs, forward, cut=ops_torch.first_rows(1, 3))
+
+
 def recurrent_input(row, s, draw):
     def forward(x, scale, w, conv_weight, bias, state):
         z, y = (ops_torch.rms_norm(x, scale) @ w.t()).chunk(2, -1)
@@ -80,4 +90,4 @@ def conv_gates(row, s, draw):
     return Op(inputs, forward, cut=cut)
 
 
-MAKERS = {maker.__name__: maker for maker in (gated_product, norm_product, residual_product, recurrent_input, recurrent_step, rotary_product, conv_gates)}
+MAKERS = {maker.__name__: maker for maker in (gated_product, norm_product, residual_matmul, residual_product, recurrent_input, recurrent_step, rotary_product, conv_gates)}

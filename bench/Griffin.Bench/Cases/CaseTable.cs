@@ -48,6 +48,7 @@ internal static class CaseTable
         [("matmul", "backward")] = ProductCases.MatMulBackward,
         [("gate_up_gelu", "forward")] = ProductCases.GateUpGelu,
         [("gated_matmul", "forward")] = ProductCases.GatedMatMul,
+        [("residual_matmul", "forward")] = ProductCases.ResidualMatMul,
         [("conv_gates", "forward")] = GateCases.WithConvolution,
         [("embedding", "step")] = EmbeddingCases.Step,
         [("gated_product", "step")] = FusedCases.GatedProduct,

@@ -20,7 +20,7 @@ internal static class ProductCases
         {
             (double[] left, double[] right) = (memory.Read(x), memory.Read(w));
             return [new("y", y, () => HostMath.Product(left, right, inner))];
-        }, op.VariantFor(rows) ?? Blas);
+        }, op.VariantFor(rows) ?? op.LibraryFor(rows));
     }
 
     public static Workload MatMulBackward(CaseMemory memory, BenchRow row)
@@ -55,6 +55,27 @@ internal static class ProductCases
         }, op.VariantFor(rows));
     }
 
+    public static Workload ResidualMatMul(CaseMemory memory, BenchRow row)
+    {
+        const float epsilon = 1e-6f;
+        (int rows, int width, int inner) = (row.Int("rows"), row.Int("width"), row.Int("inner"));
+        ResidualMatMul op = memory.Op(variant => new ResidualMatMul(memory.Device, memory.Type, width, inner, variant), (op, timed) => op.VariantFor(timed.Int("rows")));
+        TensorView input = memory.Input(rows, inner), w = memory.Input(width, inner, InputRules.Weight(inner)), residual = memory.Input(rows, width), scale = memory.Vector(width, InputRules.Scale);
+        FactoredRows normed = new(memory.Output(rows, width), memory.Output(1, rows, ElementType.Float32));
+        TensorView workspace = memory.Workspace(op.WorkspaceBytes(rows));
+        return new(stream => op.Run(stream, input, w, TensorView.Empty, residual, new(scale, epsilon), normed, workspace), () =>
+        {
+            double[] product = HostMath.Product(memory.Read(input), memory.Read(w), inner), before = memory.Read(residual), scales = memory.Read(scale);
+            double[] after = [.. before.Zip(product, (x, delta) => HostMath.Round(x + HostMath.Round(delta, memory.Type), memory.Type))];
+            return
+            [
+                new("residual", residual, () => after),
+                new("scaled", normed.Rows, () => [.. after.Select((x, i) => x * (1 + scales[i % width]))]),
+                new("factors", normed.Factors, () => [.. after.Chunk(width).Select(line => 1 / Math.Sqrt((line.Sum(x => x * x) / width) + epsilon))]),
+            ];
+        }, op.VariantFor(rows));
+    }
+
     public static Workload GateUpGelu(CaseMemory memory, BenchRow row)
     {
         (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
@@ -70,6 +91,6 @@ internal static class ProductCases
         {
             (double[] left, double[] right, double[] shifts) = (memory.Read(x), memory.Read(w), memory.Read(bias));
             return [new("y", y, () => ActivationCases.GeluMultiplied(HostMath.Product(left, right, inner), shifts))];
-        }, $"{product.VariantFor(rows) ?? Blas}, then gelu_multiply");
+        }, $"{product.VariantFor(rows) ?? product.LibraryFor(rows)}, then gelu_multiply");
     }
 }

@@ -17,6 +17,9 @@ public static class ProductWork
     /// <summary>x and both halves of w in, N/2 columns out: (MK + KN + MN/2)s; 2MNK.</summary>
     public static Work GateUpGelu(double m, double n, double k, double s) => new((m * k + k * n + m * n / 2) * s, 2 * m * n * k, m <= MostRowsOfStep);
 
+    /// <summary>Input, w and the residual stream in, the stream and its scaled rows out: (MK + KD + 3MD)s, and 4M of factors; 2MDK.</summary>
+    public static Work ResidualMatMul(double m, double d, double k, double s) => new((m * k + k * d + 3 * m * d) * s + Float * m, 2 * m * d * k, m <= MostRowsOfStep);
+
     /// <summary>x and the table in, dx and the table's float32 gradient out, logits nowhere: (2ND + VD)s + 4VD; 6NDV.</summary>
     public static Work LinearCrossEntropy(double n, double v, double d, double s) => new((2 * n * d + v * d) * s + Float * v * d, 6 * n * d * v);
 

@@ -50,6 +50,7 @@ public static class RowWork
             ("matmul", "forward") => ProductWork.MatMul(row["rows"], row["columns"], row["inner"], s),
             ("matmul", "backward") => ProductWork.MatMulBackward(row["rows"], row["columns"], row["inner"], s),
             ("gate_up_gelu" or "gated_matmul", _) => ProductWork.GateUpGelu(row["rows"], row["columns"], row["inner"], s),
+            ("residual_matmul", _) => ProductWork.ResidualMatMul(row["rows"], row["width"], row["inner"], s),
             ("linear_cross_entropy", _) => ProductWork.LinearCrossEntropy(row["rows"], row["vocabulary"], row["width"], s),
             ("window_attention", "forward") => AttentionWork.Window(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"], s),
             ("window_attention", "backward") => AttentionWork.WindowBackward(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"], s),

@@ -34,6 +34,7 @@ internal static class OpEstimates
             ("block_diagonal_gates", "forward") => [Gates(row["rows"], row["width"], row["blocks"])],
             ("block_diagonal_gates", "backward") => GatesBackward(row["rows"], row["width"], row["blocks"]),
             ("rg_lru_mixer", var pass) => Mixer(row, pass),
+            ("residual_matmul", _) => ResidualMatMul(row["rows"], row["width"], row["inner"]),
             ("window_attention", "forward") => [WindowAttention(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
             ("window_attention", "backward") => WindowAttentionBackward(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"]),
             ("embedding", "forward") => [Embedding(row["rows"], row["width"])],
@@ -128,6 +129,24 @@ internal static class OpEstimates
 
     // An m16n8k16 product does 4,096 operations; a 64 x 64 tile issues about 12 instructions of a warp for each: loads of fragments, copies, addresses.
     private static double TileInstructions(double flops) => flops / 4096 * 12 * 32;
+
+    // A 128 x 128 tile issues about three. Its last columns write 32-column sums of squares, which come back from the level-2 cache.
+    private static LaunchEstimate[] ResidualMatMul(double n, double d, double k)
+    {
+        Work least = ProductWork.ResidualMatMul(n, d, k, S);
+        double squares = Float * n * Tiles(d, 32);
+        return
+        [
+            new("residual_matmul_mma<MatMulTiles<128, 128, 64, 32>>", Tiles(n, 128) * Tiles(d, 128))
+            {
+                Bytes = least.Bytes + squares,
+                MatrixFlops = least.Flops,
+                Instructions = (least.Flops / 4096 * 3 * 32) + (12 * n * d),
+                InFlight = 64,
+            },
+            new("residual_factors<256>", Tiles(n, 8)) { Bytes = squares + Float * n, ReadsOnly = true, InFlight = 12, Latency = 300e-9 },
+        ];
+    }
 
     private static LaunchEstimate[] Mixer(BenchRow row, string pass)
     {

@@ -11,7 +11,7 @@ namespace Griffin.Cli.Verbs;
 internal sealed class DoctorVerb : Verb
 {
     private static readonly string[] libraries =
-        [LibrarySearch.DriverLibrary, LibrarySearch.NvrtcLibrary, LibrarySearch.BlasLibrary, LibrarySearch.EmulatorLibrary];
+        [LibrarySearch.DriverLibrary, LibrarySearch.NvrtcLibrary, LibrarySearch.BlasLibrary, LibrarySearch.BlasLtLibrary, LibrarySearch.EmulatorLibrary];
 
     internal DoctorVerb() : base("doctor", "show every library sought and found, the device, and a self-test of each kernel")
     {
@@ -70,6 +70,7 @@ internal sealed class DoctorVerb : Verb
         LibrarySearch.TryOpenDriver(trace)?.DriverGetVersion(out version);
         LibrarySearch.TryOpenNvrtc(trace, version);
         LibrarySearch.TryOpenBlas(trace, version);
+        LibrarySearch.TryOpenBlasLt(trace, version);
         LibrarySearch.TryOpenEmulator(trace);
         return trace;
     }
@@ -96,7 +97,7 @@ internal sealed class DoctorVerb : Verb
             ("shared memory of a block", $"{Text(device.Limits.SharedBytesPerBlockOptIn)} bytes"),
             ("memory", $"{Text(free >> 20)} of {Text(total >> 20)} MiB free"),
             ("compiler", device.Provider.Nvrtc.Identity),
-            ("matrix products", device.HasBlas ? "cuBLAS of the provider" : "own kernels"),
+            ("matrix products", !device.HasBlas ? "own kernels" : device.HasBlasLt ? "cuBLAS and cuBLASLt of the provider" : "cuBLAS of the provider"),
             ("kernel cache", device.Compiler.CacheFolder ?? "off"),
         ])
         {
@@ -125,6 +126,7 @@ internal sealed class DoctorVerb : Verb
         json.WriteNumber("memory_bytes", device.MemoryInfo.Total);
         json.WriteString("compiler", device.Provider.Nvrtc.Identity);
         json.WriteBoolean("cublas", device.HasBlas);
+        json.WriteBoolean("cublaslt", device.HasBlasLt);
         json.WriteString("kernel_cache", device.Compiler.CacheFolder);
     }
 

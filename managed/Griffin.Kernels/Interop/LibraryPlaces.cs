@@ -22,6 +22,12 @@ internal static class LibraryPlaces
         ? [(13, "cublas64_13.dll"), (12, "cublas64_12.dll"), (11, "cublas64_11.dll")]
         : [(13, "libcublas.so.13"), (12, "libcublas.so.12"), (11, "libcublas.so.11"), (0, "libcublas.so")]);
 
+    /// <summary>cuBLASLt's names, in the same order.</summary>
+    public static IReadOnlyList<string> BlasLtNames(int driverMajor) => [.. BlasNames(driverMajor).Select(LtOf)];
+
+    /// <summary>The cuBLASLt that goes with a cuBLAS: beside it, of its version.</summary>
+    public static string LtOf(string blas) => blas.Replace("cublas", "cublasLt", StringComparison.Ordinal);
+
     /// <summary>Folders named in GRIFFIN_LIBRARY_PATH: looked at before everything else.</summary>
     public static string[] ExplicitFolders() =>
         Environment.GetEnvironmentVariable(LibraryPathVariable)?.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];

@@ -12,6 +12,8 @@ public static class LibrarySearch
     public const string NvrtcLibrary = "NVRTC";
     /// <summary>Name of cuBLAS in traces.</summary>
     public const string BlasLibrary = "cuBLAS";
+    /// <summary>Name of cuBLASLt in traces.</summary>
+    public const string BlasLtLibrary = "cuBLASLt";
     /// <summary>Name of the emulator in traces.</summary>
     public const string EmulatorLibrary = "emulator";
 
@@ -31,9 +33,16 @@ public static class LibrarySearch
     /// <param name="driverVersion">As for <see cref="TryOpenNvrtc"/>.</param>
     public static Blas? TryOpenBlas(SearchTrace trace, int driverVersion = 0) =>
         TryBind<Blas>(BlasLibrary, LibraryPlaces.BlasNames(driverVersion / 1000), LibraryPlaces.ToolkitFolders("cublas"), trace,
-            (exports, _) => new DirectBlas(exports), _ => "", name => name.Replace("cublas", "cublasLt", StringComparison.Ordinal));
+            (exports, _) => new DirectBlas(exports), _ => "", LibraryPlaces.LtOf);
 
-    /// <summary>Loads the emulator, which stands for all three libraries, and initialises its driver. Null when it is not there.</summary>
+    /// <summary>Loads cuBLASLt. Null when there is none.</summary>
+    /// <param name="trace">Receives every attempt.</param>
+    /// <param name="driverVersion">As for <see cref="TryOpenNvrtc"/>.</param>
+    public static BlasLt? TryOpenBlasLt(SearchTrace trace, int driverVersion = 0) =>
+        TryBind<BlasLt>(BlasLtLibrary, LibraryPlaces.BlasLtNames(driverVersion / 1000), LibraryPlaces.ToolkitFolders("cublas"), trace,
+            (exports, _) => new DirectBlasLt(exports), _ => "");
+
+    /// <summary>Loads the emulator, which stands for all of these libraries, and initialises its driver. Null when it is not there.</summary>
     public static GpuProvider? TryOpenEmulator(SearchTrace trace) =>
         TryBind(EmulatorLibrary, LibraryPlaces.EmulatorNames, LibraryPlaces.EmulatorFolders(), trace, (exports, path) =>
         {
@@ -41,7 +50,7 @@ public static class LibrarySearch
             DirectCudaDriver driver = new(exports);
             CudaResult result = driver.Init();
             return result == CudaResult.Success
-                ? new GpuProvider("emulator", driver, new DirectNvrtc(exports, path, control.CompilerIdentity), new DirectBlas(exports), trace, control)
+                ? new GpuProvider("emulator", driver, new DirectNvrtc(exports, path, control.CompilerIdentity), new DirectBlas(exports), trace, control) { BlasLt = new DirectBlasLt(exports) }
                 : throw new InvalidOperationException($"cuInit of the emulator returned {(int)result}");
         }, provider => $"version {provider.Emulator!.Version}", byNameToo: false);
 

@@ -6,13 +6,14 @@ namespace Griffin.Kernels.Ops;
 
 /// <summary>
 /// The plain matrix product y = x · wᵀ with float32 accumulation and one rounding. For each class of row counts it goes to what was measured to
-/// be the fastest on the device; where nothing was measured, to cuBLAS if the provider has it, else to one of our kernels. With batch
+/// be the fastest on the device; where nothing was measured, to cuBLAS if the provider has it (to cuBLASLt beyond 64 rows), else to one of our kernels. With batch
 /// invariance on, or a variant forced, our kernels are always used: then a row's bits depend on that row and w only, whatever the number of rows.
 /// </summary>
 public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     private const int MaxGridColumns = 65_535;
-    private const string CuBlas = "cublas";   // the candidate that is no variant of ours
+    private const string CuBlas = "cublas", CuBlasLt = "cublaslt";   // the candidates that are no variants of ours
+    private const int FewRows = 64;           // up to which a product is one for cuBLAS, unmeasured
     private const int ManyRows = 1024;        // stands for the last class where it is measured
     private const int MostTiles = 16;         // tiles over the rows, beyond which a variant is not worth measuring
     private static readonly int[] rowClasses = [1, 2, 4, 8, 16, 64, int.MaxValue];
@@ -34,7 +35,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         },
         new KernelVariant<Shape>("general", q => new($"matmul_general<{q.T}, {q.Shape.Arguments}>", 256) { TileRows = 64, TileColumns = 64 }));
 
-    private readonly PlannedKernel<MatMulParams>?[] _kernels;   // by row class, null where cuBLAS works; one where a variant is forced
+    private readonly Way[] _ways;   // by row class; one where a variant is forced
 
     /// <summary>Chooses and requests the kernels.</summary>
     /// <param name="device">Where it runs.</param>
@@ -60,8 +61,8 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Inner = inner;
         RowFactors = rowFactors;
         Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue) { RowFactors = rowFactors };
-        if (variant is not null) _kernels = [Request<Shape, MatMulParams>(variants, shape, variant)];
-        else _kernels = [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }, useBlas && device.HasBlas && !batchInvariant && !rowFactors))];
+        if (variant is not null) _ways = [new(Request<Shape, MatMulParams>(variants, shape, variant))];
+        else _ways = [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }, useBlas && device.HasBlas && !batchInvariant && !rowFactors))];
     }
 
     /// <summary>N: columns of y, rows of w.</summary>
@@ -77,7 +78,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     public bool RowFactors { get; }
 
     /// <summary>Whether any products go to cuBLAS.</summary>
-    public bool UsesBlas => _kernels.Contains(null);
+    public bool UsesBlas => _ways.Any(way => way.Kernel is null);
 
     /// <summary>Queues y = x · wᵀ, with row factors y = factors ⊙ (x · wᵀ), rounded once. With cuBLAS, <see cref="GpuStream.Blas"/> must have been touched once before a capture.</summary>
     /// <param name="stream">The stream.</param>
@@ -96,9 +97,11 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Check.Distinct(w, y);
         Check.RowFactors(factors, RowFactors, rows);
         if (rows == 0) return;
-        if (KernelFor(rows) is not { } kernel)
+        Way way = WayFor(rows);
+        if (way.Kernel is not { } kernel)
         {
-            stream.Blas!.Multiply(x, false, w, true, y);
+            if (way.Large) stream.Blas!.MultiplyLarge(x, false, w, true, y);
+            else stream.Blas!.Multiply(x, false, w, true, y);
             return;
         }
         KernelPlan plan = kernel.Plan;
@@ -120,8 +123,11 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Columns, plan.TileColumns)), parameters);
     }
 
-    /// <summary>Name of the variant that a call of so many rows takes; null when it goes to cuBLAS.</summary>
-    public string? VariantFor(int rows) => KernelFor(rows)?.Variant;
+    /// <summary>Name of the variant that a call of so many rows takes; null when it goes to cuBLAS or cuBLASLt.</summary>
+    public string? VariantFor(int rows) => WayFor(rows).Kernel?.Variant;
+
+    /// <summary>Name of the library that a call of so many rows goes to, "cublas" or "cublaslt"; null when it is one of ours.</summary>
+    public string? LibraryFor(int rows) => WayFor(rows) is { Kernel: null } way ? way.Large ? CuBlasLt : CuBlas : null;
 
     /// <summary>Names of our variants that fit a product on a device.</summary>
     internal static IReadOnlyList<string> Variants(GpuDevice device, ElementType type, int columns, int inner) =>
@@ -145,7 +151,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
                 VariantQuery<Shape> query = new(product with { Rows = rows }, type, device.Limits, device.Kind);
                 IEnumerable<string> own = variants.Fitting(query).Where(name => MostTiles * variants.Choose(query, name).Plan.TileRows >= Math.Min(rows, ManyRows));
                 yield return new TuningQuestion(
-                    KeyOf(query.Shape, type), [.. device.HasBlas ? [CuBlas] : Array.Empty<string>(), .. own], (bench, candidate) => Prepare(bench, candidate, query.Shape, type));
+                    KeyOf(query.Shape, type), [.. Libraries(device), .. own], (bench, candidate) => Prepare(bench, candidate, query.Shape, type));
             }
         }
     }
@@ -185,27 +191,31 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         TensorView x = bench.Operand(type, rows, shape.Inner), y = bench.Output(shape.Output, rows, shape.Columns);
         TensorView[] weights = [.. Enumerable.Range(0, sets).Select(_ => bench.Operand(type, shape.Columns, shape.Inner))];
         if (candidate == CuBlas) return new(run => bench.Stream.Blas!.Multiply(x, false, weights[run % sets], true, y), y);
+        if (candidate == CuBlasLt) return new(run => bench.Stream.Blas!.MultiplyLarge(x, false, weights[run % sets], true, y), y);
         MatMul op = new(bench.Device, type, shape.Columns, shape.Inner, shape.Output, variant: candidate);
         return new(run => op.Run(bench.Stream, x, weights[run % sets], y), y);
     }
 
-    /// <summary>The kernel of a class of row counts: what was measured, else what is usual. Null: cuBLAS.</summary>
-    private PlannedKernel<MatMulParams>? ForClass(Shape shape, bool blas)
+    private static string[] Libraries(GpuDevice device) => device.HasBlasLt ? [CuBlas, CuBlasLt] : device.HasBlas ? [CuBlas] : [];
+
+    /// <summary>What a class of row counts goes to: what was measured to be the fastest, else what is usual.</summary>
+    private Way ForClass(Shape shape, bool blas)
     {
-        if (shape.BatchInvariant) return Request<Shape, MatMulParams>(variants, shape);
+        if (shape.BatchInvariant) return new(Request<Shape, MatMulParams>(variants, shape));
+        string[] libraries = blas ? Libraries(Device) : [];
         IReadOnlyList<string> fitting = variants.Fitting(Query(shape));
-        string? measured = Device.Tuning.Find(KeyOf(shape, Type))?.Fastest(candidate => candidate == CuBlas ? blas : fitting.Contains(candidate));
-        if (measured is null ? blas : measured == CuBlas) return null;
-        return Request<Shape, MatMulParams>(variants, shape, measured);
+        string? chosen = Device.Tuning.Find(KeyOf(shape, Type))?.Fastest(candidate => libraries.Contains(candidate) || fitting.Contains(candidate));
+        if (chosen is null && libraries.Length > 0) chosen = shape.Rows > FewRows ? libraries[^1] : CuBlas;
+        return chosen is CuBlas or CuBlasLt ? new(null, chosen == CuBlasLt) : new(Request<Shape, MatMulParams>(variants, shape, chosen));
     }
 
-    private PlannedKernel<MatMulParams>? KernelFor(int rows)
+    private Way WayFor(int rows)
     {
-        if (_kernels.Length == 1) return _kernels[0];
+        if (_ways.Length == 1) return _ways[0];
         int chosen = Tiling.ClassOf(rowClasses, rows);
         // A few large tiles would leave most of a GPU idle; the next smaller ones give the same bits.
-        if (chosen == rowClasses.Length - 1 && _kernels[chosen] is { } last && last.Plan.BlocksFor(rows, Columns) < Device.Limits.MultiprocessorCount) chosen--;
-        return _kernels[chosen];
+        if (chosen == rowClasses.Length - 1 && _ways[chosen].Kernel is { } last && last.Plan.BlocksFor(rows, Columns) < Device.Limits.MultiprocessorCount) chosen--;
+        return _ways[chosen];
     }
 
     private static KernelVariant<Shape> Skinny(int batch) =>
@@ -224,6 +234,10 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
             Preferred = preferred,
         };
     }
+
+    /// <param name="Kernel">A kernel of ours; null: cuBLAS.</param>
+    /// <param name="Large">Whether the products are large ones to <see cref="GpuBlas"/>: cuBLASLt.</param>
+    private readonly record struct Way(PlannedKernel<MatMulParams>? Kernel, bool Large = false);
 
     /// <param name="Columns">N.</param>
     /// <param name="Inner">K.</param>

@@ -71,7 +71,7 @@ public sealed class MatMulInputGradient : KernelOp, IKernelCatalogue, ISelfTeste
         if (rows == 0) return;
         if (UsesBlas)
         {
-            stream.Blas!.Multiply(dy, false, w, false, dx);
+            stream.Blas!.MultiplyLarge(dy, false, w, false, dx);
             return;
         }
         PlannedKernel<MatMulInputGradientParams> kernel = KernelFor(rows);

@@ -84,7 +84,7 @@ public sealed class MatMulWeightGradient : KernelOp, IKernelCatalogue, ISelfTest
         if (rows == 0) return;
         if (_kernel is null)
         {
-            stream.Blas!.Multiply(dy, true, x, false, dw, accumulate: true);
+            stream.Blas!.MultiplyLarge(dy, true, x, false, dw, accumulate: true);
             return;
         }
         KernelPlan plan = _kernel.Plan;

@@ -2,7 +2,7 @@ using Griffin.Kernels.Interop;
 
 namespace Griffin.Kernels.Runtime;
 
-/// <summary>cuBLAS on one stream, in row-major terms, with float32 accumulation.</summary>
+/// <summary>cuBLAS, and cuBLASLt where it is found, on one stream, in row-major terms, with float32 accumulation.</summary>
 public sealed class GpuBlas : IDisposable
 {
     private const long SmallWorkspace = 4L << 20;
@@ -11,6 +11,7 @@ public sealed class GpuBlas : IDisposable
     private readonly GpuStream _stream;
     private readonly DeviceMemory _workspace;
     private readonly BlasHandle _handle;
+    private readonly GpuBlasLt? _lt;
 
     internal GpuBlas(GpuStream stream)
     {
@@ -24,6 +25,7 @@ public sealed class GpuBlas : IDisposable
         // cuBLAS's default would be allocated lazily, which a capture forbids.
         _workspace = device.AllocateBytes(WorkspaceBytesFor(device));
         Check(blas.SetWorkspace(handle, _workspace.Address, (ulong)_workspace.Bytes), "cublasSetWorkspace");
+        if (device.Provider.BlasLt is { } lt) _lt = new GpuBlasLt(lt, stream, _workspace);
     }
 
     /// <summary>Bytes of device memory set aside for cuBLAS.</summary>
@@ -55,6 +57,20 @@ public sealed class GpuBlas : IDisposable
             w.Address, TypeOf(w), Stride(w), x.Address, TypeOf(x), Stride(x), accumulate ? 1f : 0f, y.Address, TypeOf(y), Stride(y)), "cublasGemmEx");
     }
 
+    /// <summary>
+    /// As <see cref="Multiply"/>, through cuBLASLt with the algorithm that its heuristics name for the shape, where it is found and has one, else through cuBLAS.
+    /// </summary>
+    /// <exception cref="ArgumentException">Shapes or types do not fit.</exception>
+    public void MultiplyLarge(TensorView x, bool transposeX, TensorView w, bool transposeW, TensorView y, bool accumulate = false)
+    {
+        int inner = CheckShapes(x, transposeX, w, transposeW, y);
+        if (y.Length == 0) return;
+        Enter();
+        if (_lt is not { } lt || inner == 0 || !lt.TryMultiply(new(w.Address, TypeOf(w), Stride(w), transposeW), new(x.Address, TypeOf(x), Stride(x), transposeX),
+            accumulate ? 1f : 0f, new(y.Address, TypeOf(y), Stride(y), false), (int)y.Columns, (int)y.Rows, inner))
+            Multiply(x, transposeX, w, transposeW, y, accumulate);
+    }
+
     /// <summary>Queues a batch of products as <see cref="Multiply"/>; the views are the first of each, the strides are in elements.</summary>
     /// <exception cref="ArgumentException">Shapes or types do not fit.</exception>
     public void MultiplyBatched(TensorView x, bool transposeX, long xStride, TensorView w, bool transposeW, long wStride, TensorView y, long yStride, int count,
@@ -68,9 +84,10 @@ public sealed class GpuBlas : IDisposable
             accumulate ? 1f : 0f, y.Address, TypeOf(y), Stride(y), yStride, count), "cublasGemmStridedBatchedEx");
     }
 
-    /// <summary>Destroys the cuBLAS handle and frees its workspace.</summary>
+    /// <summary>Destroys the handles and frees its workspace.</summary>
     public void Dispose()
     {
+        _lt?.Dispose();
         _handle.Dispose();
         _workspace.Dispose();
     }
@@ -99,7 +116,7 @@ public sealed class GpuBlas : IDisposable
         _ => throw new ArgumentException($"cuBLAS products take floating-point matrices, not {view.Type}."),
     };
 
-    private static void Check(int status, string call)
+    internal static void Check(int status, string call)
     {
         if (status != 0) throw new GpuException(CudaResult.Unknown, call, $"{call} failed: cuBLAS status {status}");
     }

@@ -97,7 +97,7 @@ public sealed partial class GpuDevice
         Nvrtc nvrtc = LibrarySearch.TryOpenNvrtc(trace, version)
             ?? throw new DeviceUnavailableException($"{where} cannot be used: NVRTC was not found "
                 + $"({string.Join(", ", LibraryPlaces.NvrtcNames(version / 1000))}); install it, or name its folder in GRIFFIN_LIBRARY_PATH", trace);
-        GpuProvider provider = new("nvidia", driver, nvrtc, LibrarySearch.TryOpenBlas(trace, version), trace);
+        GpuProvider provider = new("nvidia", driver, nvrtc, LibrarySearch.TryOpenBlas(trace, version), trace) { BlasLt = LibrarySearch.TryOpenBlasLt(trace, version) };
         return FromProvider(provider, ordinal, where, false, options);
     }
 

@@ -70,6 +70,9 @@ public sealed partial class GpuDevice : IDisposable
     /// <summary>True when matrix products can go to cuBLAS.</summary>
     public bool HasBlas => Provider.Blas is not null;
 
+    /// <summary>True when large matrix products can go to cuBLASLt.</summary>
+    public bool HasBlasLt => HasBlas && Provider.BlasLt is not null;
+
     /// <summary>Free and total device memory in bytes.</summary>
     public (long Free, long Total) MemoryInfo
     {

@@ -283,7 +283,7 @@ internal sealed class VerbTests
         Assert.That((text.ExitCode, json.ExitCode), Is.EqualTo((0, 0)), text.Output);
         Assert.Multiple(() =>
         {
-            foreach (string library in (string[])["CUDA driver: ", "NVRTC: ", "cuBLAS: ", "emulator: ", "device: ", "self-test: "])
+            foreach (string library in (string[])["CUDA driver: ", "NVRTC: ", "cuBLAS: ", "cuBLASLt: ", "emulator: ", "device: ", "self-test: "])
                 Assert.That(text.Output.Split('\n'), Has.Some.StartsWith(library));
             Assert.That(json.Json.GetProperty("libraries").EnumerateArray().Select(library => library.GetProperty("name").GetString()),
                 Is.EqualTo(new[] { "CUDA driver", "NVRTC", "cuBLAS", "emulator" }));

@@ -1,3 +1,4 @@
+using Griffin.Kernels.Interop;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Tests.Runtime;
@@ -5,13 +6,16 @@ namespace Griffin.Kernels.Tests.Runtime;
 /// <summary>Products through cuBLAS or its look-alike, in row-major terms, against plain loops.</summary>
 public sealed class GpuBlasTests
 {
-    private const int Rows = 5, Inner = 7, Columns = 3, Gap = 2, Count = 4;
+    private const int Rows = 5, Inner = 7, Columns = 3, Gap = 2, Count = 4, Large = 0;   // Large: one product, by cuBLASLt
 
     [Test]
-    public void ProductsAreThoseOfTheLoops([Values(1, Count)] int count, [Values] bool transposeX, [Values] bool transposeW, [Values] bool accumulate)
+    public void ProductsAreThoseOfTheLoops([Values(Large, 1, Count)] int count, [Values] bool transposeX, [Values] bool transposeW, [Values] bool accumulate)
     {
         GpuDevice device = TestDevices.Checked;
         if (!device.HasBlas) Assert.Ignore("no cuBLAS");
+        bool large = count == Large;
+        count = Math.Max(count, 1);
+        if (large && !device.HasBlasLt) Assert.Ignore("no cuBLASLt");
         using GpuStream stream = device.CreateStream();
         CounterRandom random = new(17);
         (int xRows, int xColumns) = transposeX ? (Inner, Rows) : (Rows, Inner);
@@ -22,7 +26,8 @@ public sealed class GpuBlasTests
         float[] y = accumulate ? random.Normals(count * Rows * yStride) : Poison.Floats(count * Rows * yStride);
         using DeviceBuffer<float> xs = device.Upload<float>(x), ws = device.Upload<float>(w), ys = device.Upload<float>(y);
         TensorView first = xs.View(xRows, xColumns, xStride), weights = ws.View(wRows, wColumns, wStride), output = ys.View(Rows, Columns, yStride);
-        if (count == 1) stream.Blas!.Multiply(first, transposeX, weights, transposeW, output, accumulate);
+        if (large) stream.Blas!.MultiplyLarge(first, transposeX, weights, transposeW, output, accumulate);
+        else if (count == 1) stream.Blas!.Multiply(first, transposeX, weights, transposeW, output, accumulate);
         else stream.Blas!.MultiplyBatched(first, transposeX, xRows * xStride, weights, transposeW, wRows * wStride, output, Rows * yStride, count, accumulate);
         stream.Synchronize();
         float[] all = ys.ToArray();
@@ -65,5 +70,123 @@ public sealed class GpuBlasTests
         Assert.That(blas.WorkspaceBytes, Is.GreaterThan(0));
         stream.Dispose();
         Assert.Throws<ObjectDisposedException>(() => blas.Multiply(buffer.View(2, 3), false, buffer.View(4, 3), true, buffer.View(2, 4)));
+    }
+
+    /// <summary>An algorithm is kept for shapes, strides and the alignment of addresses alike: what shares it works, what does not gets another.</summary>
+    [Test]
+    public void LargeProductsTakeAnyAlignment()
+    {
+        GpuDevice device = WithLt();
+        using GpuStream stream = device.CreateStream();
+        const int columns = 16;
+        float[] x = new CounterRandom(3).Normals(200);
+        using DeviceBuffer<float> xs = device.Upload<float>(x), ys = device.Upload<float>(Poison.Floats(columns * columns));
+        foreach (int shift in new[] { 0, 1, 2, 4, 64, 1, 0 })
+        {
+            TensorView view = xs.View(1, 200).ColumnRange(shift, 8);
+            stream.Blas!.MultiplyLarge(view, false, view, true, ys.View(1, 1));
+            stream.Synchronize();
+            double expected = x.AsSpan(shift, 8).ToArray().Sum(value => (double)value * value);
+            Close.Absolute(ys.ToArray().AsSpan(0, 1), [expected], 1e-5, $"shifted by {shift}");
+        }
+    }
+
+    [Test]
+    public void LargeProductsOfBFloat16RoundOnce([Values] bool toFloat32)
+    {
+        GpuDevice device = WithLt();
+        using GpuStream stream = device.CreateStream();
+        const int rows = 70, inner = 40, columns = 24;
+        float[] x = new CounterRandom(4).Bf16Normals(rows * inner), w = new CounterRandom(5).Bf16Normals(columns * inner);
+        using DeviceBuffer<BFloat16> xs = device.Upload<BFloat16>(Array.ConvertAll(x, BFloat16.FromSingle)), ws = device.Upload<BFloat16>(Array.ConvertAll(w, BFloat16.FromSingle));
+        using DeviceBuffer<BFloat16> halves = device.Allocate<BFloat16>(rows * columns);
+        using DeviceBuffer<float> floats = device.Allocate<float>(rows * columns);
+        stream.Blas!.MultiplyLarge(xs.View(rows, inner), false, ws.View(columns, inner), true, toFloat32 ? floats.View(rows, columns) : halves.View(rows, columns));
+        stream.Synchronize();
+        double[] expected = new double[rows * columns];
+        for (int i = 0; i < expected.Length; i++)
+        {
+            for (int k = 0; k < inner; k++) expected[i] += (double)x[(i / columns * inner) + k] * w[(i % columns * inner) + k];
+        }
+
+        if (toFloat32) Close.Absolute(floats.ToArray(), expected, 1e-4);
+        else Close.BFloat16(Array.ConvertAll(halves.ToArray(), half => half.ToSingle()), expected, 1e-4);
+    }
+
+    /// <summary>The first product of a shape looks for an algorithm and the next ones do not, a capture's first one included.</summary>
+    [Test]
+    [AssertNoLeaks]
+    public void LargeProductsAllocateOncePerShapeAndMayBeCaptured()
+    {
+        GpuDevice device = WithLt();
+        using GpuStream stream = device.CreateStream();
+        const int size = 32;
+        float[] x = new CounterRandom(6).Normals(size * size);
+        using DeviceBuffer<float> xs = device.Upload<float>(x), once = device.Allocate<float>(size * size), replayed = device.Allocate<float>(size * size);
+        GpuBlas blas = stream.Blas!;
+        stream.BeginCapture();
+        blas.MultiplyLarge(xs.View(size, size), false, xs.View(size, size), true, replayed.View(size, size));
+        using GpuGraph graph = stream.EndCapture();
+        stream.Launch(graph);
+        blas.MultiplyLarge(xs.View(size, size), false, xs.View(size, size), true, once.View(size, size));
+        stream.Synchronize();
+        Close.Exact(replayed.ToArray(), once.ToArray());
+        Assert.That(once.ToArray(), Has.Some.Not.EqualTo(0f));
+
+        TensorView view = xs.View(size, size), result = once.View(size, size);
+        (long free, _) = device.MemoryInfo;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 10; i++) blas.MultiplyLarge(view, false, view, true, result);
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        stream.Synchronize();
+        Assert.That(allocated, Is.Zero);
+        Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
+    }
+
+    /// <summary>Without cuBLASLt, and where it has no algorithm, cuBLAS takes large products too.</summary>
+    [Test]
+    public void LargeProductsFallBack([Values] bool found)
+    {
+        TestDevices.RequireEmulator("takes providers apart");
+        GpuProvider whole = TestDevices.Plain.Provider;
+        GpuProvider part = whole with { BlasLt = found ? new Clueless(whole.BlasLt!) : null };
+        using GpuDevice device = GpuDevice.Open("emulator", new() { Provider = part });
+        Assert.That(device.HasBlasLt, Is.EqualTo(found));
+        using GpuStream stream = device.CreateStream();
+        using DeviceBuffer<float> x = device.Upload<float>([1, 2, 3]), y = device.Allocate<float>(1);
+        for (int i = 0; i < 2; i++) stream.Blas!.MultiplyLarge(x.View(1, 3), false, x.View(1, 3), true, y.View(1, 1));
+        stream.Synchronize();
+        Assert.That(y.ToArray(), Is.EqualTo([14f]));
+    }
+
+    private static GpuDevice WithLt()
+    {
+        GpuDevice device = TestDevices.Checked;
+        if (!device.HasBlasLt) Assert.Ignore("no cuBLASLt");
+        return device;
+    }
+
+    /// <summary>A cuBLASLt that never finds an algorithm.</summary>
+    private sealed class Clueless(BlasLt library) : BlasLt
+    {
+        public override int Create(out nint handle) => library.Create(out handle);
+        public override int Destroy(nint handle) => library.Destroy(handle);
+        public override int ProductCreate(out nint product) => library.ProductCreate(out product);
+        public override int ProductDestroy(nint product) => library.ProductDestroy(product);
+        public override int ProductSet(nint product, BlasLtProductAttribute attribute, int value) => library.ProductSet(product, attribute, value);
+        public override int LayoutCreate(out nint layout, BlasType type, ulong rows, ulong columns, long leading) => library.LayoutCreate(out layout, type, rows, columns, leading);
+        public override int LayoutDestroy(nint layout) => library.LayoutDestroy(layout);
+        public override int PreferenceCreate(out nint preference) => library.PreferenceCreate(out preference);
+        public override int PreferenceDestroy(nint preference) => library.PreferenceDestroy(preference);
+        public override int PreferenceSet(nint preference, BlasLtPreferenceAttribute attribute, ulong value) => library.PreferenceSet(preference, attribute, value);
+
+        public override int FindAlgorithm(nint handle, nint product, nint a, nint b, nint c, nint d, nint preference, BlasLtAlgorithm algorithm, out int found)
+        {
+            found = 0;
+            return 0;
+        }
+
+        public override int Multiply(nint handle, nint product, float alpha, ulong a, nint aLayout, ulong b, nint bLayout, float beta, ulong c, nint cLayout,
+            BlasLtAlgorithm algorithm, ulong workspace, ulong workspaceBytes, nint stream) => throw new InvalidOperationException("There is no algorithm to multiply with.");
     }
 }

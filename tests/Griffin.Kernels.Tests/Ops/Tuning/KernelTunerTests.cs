@@ -69,6 +69,17 @@ internal sealed class KernelTunerTests
         using (GpuDevice device = Open(useTuning: false)) Assert.That(Product(device).VariantFor(3), Is.Null);
     }
 
+    /// <summary>Beyond 64 rows cuBLASLt is the usual way, and both libraries are candidates.</summary>
+    [Test]
+    public void LargeProductsHaveTwoLibrariesToChooseFrom()
+    {
+        using GpuDevice device = Open();
+        Assume.That(device.HasBlasLt, Is.True);
+        TuningQuestion[] questions = [.. TuningQuestions.All(device, model, ElementType.Float32).Where(one => one.Key.StartsWith("matmul.cu", StringComparison.Ordinal))];
+        Assert.That(questions, Is.Not.Empty);
+        Assert.That(questions.Select(one => one.Candidates), Is.All.SupersetOf(new[] { "cublas", "cublaslt" }));
+    }
+
     [Test]
     public void ADamagedFileIsNoRecord()
     {
