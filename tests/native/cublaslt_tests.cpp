@@ -90,7 +90,7 @@ public:
 TEST_CASE("cuBLASLt: column-major products, every transposition, checked and not") {
     for (const bool checked : {false, true}) {
         Device device(checked, 5);
-        Buffer<char> workspace(std::vector<char>(Workspace));
+        Buffer<char> workspace(Workspace);
         const int m = 5, n = 7, k = 9;
         for (int ta : {N, T})
             for (int tb : {N, T}) {
@@ -115,7 +115,7 @@ TEST_CASE("cuBLASLt: status codes") {
     CHECK(cublasLtCreate(&none) == NotInitialized);   // no context
     Device device;
     Buffer<float> memory(std::vector<float>(256));
-    Buffer<char> workspace(std::vector<char>(Workspace));
+    Buffer<char> workspace(Workspace);
     const CUdeviceptr p = memory.address, w = workspace.address;
     CHECK(cublasLtGetVersion() >= 110000);
     Product product(N, N, 2, 2, 2, R32F, 16);
@@ -145,9 +145,10 @@ TEST_CASE("cuBLASLt: status codes") {
 TEST_CASE("cuBLASLt: a checked device refuses operands outside an allocation") {
     Device device(true, 3);
     Buffer<float> a(std::vector<float>(8)), b(std::vector<float>(8)), c(std::vector<float>(4));
-    Buffer<char> workspace(std::vector<char>(Workspace));
+    Buffer<char> workspace(Workspace);
     Product product(N, N, 4, 2, 2);
     CHECK(product.find() == Success);
     CHECK(product.run(a.address, b.address, c.address, workspace.address) == Success);   // C has 8 elements, the buffer 4
-    CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
+    CHECK(cuCtxSynchronize() != 0);
+    CHECK_CONTAINS(last_fault(), "operand C");
 }

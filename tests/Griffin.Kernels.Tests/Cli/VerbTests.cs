@@ -299,7 +299,7 @@ internal sealed class VerbTests
         Assert.That(run.ExitCode, Is.EqualTo(1));
         Assert.That(run.Json.GetProperty("device").ValueKind, Is.EqualTo(JsonValueKind.Null));
         Assert.That(run.Json.GetProperty("problem").GetString(), Is.Not.Empty);
-        Assert.That(run.Json.GetProperty("libraries").GetArrayLength(), Is.EqualTo(4));
+        Assert.That(run.Json.GetProperty("libraries").GetArrayLength(), Is.EqualTo(5));
     }
 
     private static string[] EndlessGeneration(string prompt) =>
