@@ -130,13 +130,13 @@ internal static class OpEstimates
     // An m16n8k16 product does 4,096 operations; a 64 x 64 tile issues about 12 instructions of a warp for each: loads of fragments, copies, addresses.
     private static double TileInstructions(double flops) => flops / 4096 * 12 * 32;
 
-    // A 128 x 128 tile issues about three, and is too large for few rows. The sums of squares come back from the level-2 cache.
+    // A 128 x 128 tile of these issues about three, and is too large for few rows; its 64 x 64 one about five. The sums of squares come back from the level-2 cache.
     private static LaunchEstimate[] ResidualMatMul(double n, double d, double k)
     {
         Work least = ProductWork.ResidualMatMul(n, d, k, S);
         double squares = Float * n * Tiles(d, 32);
         bool large = Tiles(n, 128) * Tiles(d, 128) >= Chip.Sm90.Multiprocessors;
-        double instructions = (large ? least.Flops / 4096 * 3 * 32 : TileInstructions(least.Flops)) + (12 * n * d);
+        double instructions = (least.Flops / 4096 * (large ? 3 : 5) * 32) + (12 * n * d);
         LaunchEstimate product = large
             ? new("residual_matmul_mma<MatMulTiles<128, 128, 64, 32>>", Tiles(n, 128) * Tiles(d, 128))
             : new("residual_matmul_mma<MatMulTiles<64, 64, 32, 32>>", Tiles(n, 64) * Tiles(d, 64));
