@@ -58,6 +58,12 @@ void barrier_passed(Worker* worker) {
     worker->launch->counts.barriers.fetch_add(1, std::memory_order_relaxed);
 }
 
+void cluster_arrived(Worker* worker) { worker->cluster_met[worker->cluster_barriers++ % 2] = worker->time; }
+
+void cluster_read(Worker* worker, Worker* other, u64 offset, u32 bytes, const void* site) {
+    other->cluster_read(offset, bytes, worker->cluster_barriers, site);
+}
+
 void warp_met(Worker* worker, u32 warp, u32 mask, bool orders_memory) {
     if (orders_memory) worker->order_warp(warp);
     if (worker->counting) worker->requests.warp_met(warp, mask);

@@ -121,6 +121,11 @@ void proxy_fenced(Worker* worker, std::uint32_t thread);
 void released(Worker* worker, std::uint64_t object, std::uint32_t thread);
 void phase_completed(Worker* worker, std::uint64_t object);
 void acquired(Worker* worker, std::uint64_t object, std::uint32_t thread);
+// All threads of the block have come to a barrier of its cluster.
+void cluster_arrived(Worker* worker);
+// A read by the running thread of another block's shared memory, `offset` bytes into its arena: in an array, written, and before that block came
+// to the last barrier of the cluster that this one has passed.
+void cluster_read(Worker* worker, Worker* other, std::uint64_t offset, std::uint32_t bytes, const void* site);
 void count_matrix_ops(std::uint64_t multiply_adds);
 
 // --- texts (report.cpp). A site is a return address in a kernel's module, or null.

@@ -112,6 +112,18 @@ void Worker::shared_access(u64 offset, u64 bytes, Access kind, const void* site)
     }
 }
 
+void Worker::cluster_read(u64 offset, u32 bytes, u32 passed, const void* site) const {
+    const u32 met = passed == 0 ? block_start : cluster_met[(passed - 1) % 2];
+    const std::string what = access_text("", Access::Read, bytes).substr(1) + " in another block of the cluster" + shared_place(offset, bytes);
+    if (array_of(offset, bytes) == nullptr) fault(kIllegalAddress, "invalid " + what, site);
+    for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) {
+        const u32 write = cells[i].write;
+        if (write < block_start << cell::kTimeShift) fault(kLaunchFailed, "uninitialised " + what + ": that block wrote nothing there", site);
+        if (write >= met << cell::kTimeShift || (write & cell::kWriteKind) == cell::kWritePending)
+            fault(kLaunchFailed, "race: " + what + ", and a write by that block with no barrier of the cluster between them", site);
+    }
+}
+
 void Worker::async_issued(u64 destination, u64 source, u32 bytes, u32 valid_bytes, const void* site) {
     if ((source & (bytes - 1)) != 0) fault(kMisalignedAddress, "misaligned source of an asynchronous copy", site);
     const u64 offset = destination - shared_base;
@@ -178,6 +190,7 @@ void Worker::renumber() {
     }
     block_start = 1;
     block_met = 2;
+    cluster_met[0] = cluster_met[1] = 2;
     time = 2;
     memset(warp_met, 0, sizeof(warp_met));
     ordering.forget();
@@ -196,6 +209,7 @@ void Worker::start_block(Launch* of_launch, Dim3 index) {
     advance(2);
     block_start = time - 1;
     block_met = time;
+    cluster_barriers = 0;
 }
 
 void Worker::pass_barrier() {

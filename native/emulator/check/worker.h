@@ -68,6 +68,8 @@ struct Worker {
     u32 block_start = 1;         // anything older belongs to an earlier block
     u32 block_met = 2;           // the last barrier
     u32 warp_met[32] = {};       // the last meeting of each warp
+    u32 cluster_barriers = 0;    // barriers of its cluster that the block has come to
+    u32 cluster_met[2] = {};     // when it came to the last two of them: no other block of the cluster is further behind
 
     Ordering ordering;
     std::vector<u32> proxy_fences;   // by thread: its writes before this time may be read through the async proxy
@@ -81,6 +83,8 @@ struct Worker {
     void async_landed(u32 by_thread, u64 destination, u32 bytes, u32 kind = 0);
     void bulk_issued(u64 destination, u32 bytes, const void* site);
     void proxy_read(u64 address, u32 bytes, const void* site);
+    // By a thread of another block of the cluster, which has passed so many of its barriers.
+    void cluster_read(u64 offset, u32 bytes, u32 passed, const void* site) const;
 
     void start_block(Launch* of_launch, Dim3 index);
     void pass_barrier();

@@ -141,15 +141,18 @@ public:
     explicit Registry(const std::vector<KernelDeclaration>& kernels) : _kernels(kernels) {}
 
     void add(const std::string& lowered, const std::string& expression) {
-        std::string scope, name, arguments, bounds = "0";
+        std::string scope, name, arguments, bounds = "0", cluster = "1";
         split_expression(expression, scope, name, arguments);
-        for (const KernelDeclaration& kernel : _kernels)
-            if (kernel.name == name && kernel.has_bounds) bounds = scope + "emu_bounds_" + name + arguments + "::threads";
+        for (const KernelDeclaration& kernel : _kernels) {
+            if (kernel.name != name) continue;
+            if (kernel.has_bounds) bounds = scope + "emu_bounds_" + name + arguments + "::threads";
+            if (kernel.has_cluster) cluster = scope + "emu_cluster_" + name + arguments + "::blocks";
+        }
         std::string function = scope + name + arguments;
         // Line markers put errors in a name expression where the reader can tell what they are about.
         const std::string kernel = "emu::Kernel<&" + function + ">::";
         _entries += "\n# 1 " + quote("name expression " + expression) + "\n    {" + quote(lowered) + ", " + quote(expression) + ", " + quote(name) +
-                    ", &" + kernel + "run, " + kernel + "parameters, " + kernel + "parameter_count, " + bounds + "},";
+                    ", &" + kernel + "run, " + kernel + "parameters, " + kernel + "parameter_count, " + bounds + ", " + cluster + "},";
         ++_count;
     }
 

@@ -161,8 +161,8 @@ private:
         for (size_t at = find_word(_masked, "__global__", 0); at != std::string::npos; at = find_word(_masked, "__global__", at + 1)) {
             size_t start = statement_start(at);
             size_t open = at;
-            std::string bounds;
-            // The parameter list is the first bracket that does not belong to __launch_bounds__ or an attribute.
+            std::string bounds, cluster;
+            // The parameter list is the first bracket that does not belong to __launch_bounds__, __cluster_dims__ or an attribute.
             size_t name_end = 0, name_start = 0;
             for (;;) {
                 open = _masked.find_first_of("(;{", open);
@@ -175,18 +175,19 @@ private:
                 size_t close = skip_brackets(_masked, open, '(', ')');
                 if (close == std::string::npos) break;
                 if (word == "__launch_bounds__") bounds = _source.substr(open + 1, close - open - 2);
+                else if (word == "__cluster_dims__") cluster = _source.substr(open + 1, close - open - 2);
                 else if (word != "__attribute__" && word != "alignas" && !word.empty()) break;
                 open = close;
             }
             if (open == std::string::npos || _masked[open] != '(') continue;
             const std::string name = _masked.substr(name_start, name_end - name_start);
-            add_kernel(start, at, name, bounds);
+            add_kernel(start, at, name, bounds, cluster);
             size_t body = _masked.find_first_of(";{", skip_brackets(_masked, open, '(', ')'));
             if (body != std::string::npos && _masked[body] == '{') _bodies.push_back({body, skip_brackets(_masked, body, '{', '}'), name});
         }
     }
 
-    void add_kernel(size_t start, size_t at, const std::string& name, const std::string& bounds) {
+    void add_kernel(size_t start, size_t at, const std::string& name, const std::string& bounds, const std::string& cluster) {
         const std::string head = _masked.substr(start, at - start);
         // A literal is masked: look for extern in the masked text and for "C" behind it in the source.
         size_t linkage = find_word(head, "extern", 0);
@@ -197,18 +198,20 @@ private:
             known->extern_c |= extern_c;
             return;
         }
-        _kernels.push_back({name, extern_c, !bounds.empty()});
-        if (bounds.empty()) return;
+        _kernels.push_back({name, extern_c, !bounds.empty(), !cluster.empty()});
         std::string parameters;
         if (head.compare(0, 8, "template") == 0) {
             size_t close = skip_brackets(head, skip_space(head, 8), '<', '>');
             if (close != std::string::npos) parameters = _source.substr(start, close);
         }
-        std::replace(parameters.begin(), parameters.end(), '\n', ' ');
-        std::string flat = bounds;
-        std::replace(flat.begin(), flat.end(), '\n', ' ');
-        _edits.push_back({start, start, parameters + " struct emu_bounds_" + name +
-                                            " { static constexpr unsigned threads = ::emu::first_bound(" + flat + "); }; "});
+        const auto add_companion = [&](const std::string& companion, const std::string& constant, const std::string& arguments, const std::string& rule) {
+            if (arguments.empty()) return;
+            std::string text = parameters + " struct " + companion + name + " { static constexpr unsigned " + constant + "(" + arguments + "); " + rule + "}; ";
+            std::replace(text.begin(), text.end(), '\n', ' ');
+            _edits.push_back({start, start, text});
+        };
+        add_companion("emu_bounds_", "threads = ::emu::first_bound", bounds, "");
+        add_companion("emu_cluster_", "blocks = ::emu::cluster_blocks", cluster, "static_assert(blocks > 0, \"the emulator takes clusters of neighbours in x only\"); ");
     }
 
     std::string enclosing_kernel(size_t at) const {

@@ -1,4 +1,4 @@
-// What CUDA C has and C++ lacks: __shared__ declarations and __launch_bounds__, rewritten in the text. Lines keep their numbers.
+// What CUDA C has and C++ lacks: __shared__ declarations, __launch_bounds__ and __cluster_dims__, rewritten in the text. Lines keep their numbers.
 #pragma once
 
 #include <string>
@@ -10,7 +10,9 @@ namespace emu {
 struct KernelDeclaration {
     std::string name;
     bool extern_c;         // may be asked for by its plain name
-    bool has_bounds;       // a companion `emu_bounds_<name>` with the same template parameters was put in front of it
+    // Companions with the same template parameters were put in front of it:
+    bool has_bounds;       // `emu_bounds_<name>`
+    bool has_cluster;      // `emu_cluster_<name>`
 };
 
 struct RewrittenSource {

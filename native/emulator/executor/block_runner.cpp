@@ -127,6 +127,38 @@ void BlockRunner::run_block(unsigned long long linear_block) {
     if (_watched) check::end_block(_checker);
 }
 
+void BlockRunner::run_block(unsigned long long linear_block, Cluster& cluster, unsigned rank) {
+    _cluster = &cluster;
+    _cluster_rank = rank;
+    cluster.enter(rank, *this);
+    if (!_fault->raised.load(std::memory_order_acquire)) run_block(linear_block);
+    cluster.leave(rank);
+    _cluster = nullptr;
+    _cluster_rank = 0;
+}
+
+void BlockRunner::cluster_sync(const void* site) {
+    block_rendezvous(nullptr, _watched ? [](void* const*, int) { check::cluster_arrived(running->_checker); } : EmuBlockStep{}, site);
+    if (!_cluster) return;
+    if (emu_current->linear == 0) {
+        const unsigned phase = _cluster->arrive();
+        while (!_cluster->passed(phase)) pause(site);
+    }
+    block_rendezvous(nullptr, nullptr, site);
+}
+
+void BlockRunner::cluster_read(const void* own, unsigned rank, void* to, unsigned bytes, const void* site) {
+    const unsigned size = _cluster ? _cluster->size() : 1;
+    if (rank >= size)
+        fail(CUDA_ERROR_ILLEGAL_ADDRESS, "reads shared memory of block " + std::to_string(rank) + " of a cluster of " + std::to_string(size), site);
+    BlockRunner* const other = rank == _cluster_rank ? this : _cluster->block(rank);
+    if (!other)
+        fail(CUDA_ERROR_ILLEGAL_ADDRESS, "reads shared memory of block " + std::to_string(rank) + " of its cluster, which has not begun or has ended: no barrier of the cluster lies between", site);
+    const auto offset = static_cast<const unsigned char*>(own) - check::shared_arena(_checker);
+    if (_watched) check::cluster_read(_checker, other->_checker, static_cast<std::uint64_t>(offset), bytes, site);
+    memcpy(to, check::shared_arena(other->_checker) + offset, bytes);
+}
+
 void BlockRunner::forget_block() {
     _async.reset();
     _bulk.reset();

@@ -3,6 +3,7 @@
 
 #include "executor/async_copies.h"
 #include "executor/bulk_copies.h"
+#include "executor/cluster.h"
 #include "executor/fibre.h"
 #include "executor/launch.h"
 #include "executor/mbarriers.h"
@@ -37,10 +38,15 @@ public:
 
     void begin(const LaunchRequest& launch, check::Launch* checks, LaunchFault& fault);
     void run_block(unsigned long long linear_block);
+    // The block of that rank, at the same time as the other blocks of the cluster on other threads. Returns when all have ended.
+    void run_block(unsigned long long linear_block, Cluster& cluster, unsigned rank);
     void end();
 
     void block_rendezvous(void* operands, EmuBlockStep step, const void* site);
     void warp_rendezvous(unsigned mask, void* operands, EmuWarpStep step, const void* site);
+    unsigned cluster_rank() const { return _cluster_rank; }
+    void cluster_sync(const void* site);
+    void cluster_read(const void* own, unsigned rank, void* to, unsigned bytes, const void* site);
     // Parks the running thread until another one resumes it. What it waits for is named when it never comes.
     void suspend(Wait wait, unsigned number, const void* site);
     void resume(unsigned thread) { make_ready(&_threads[thread]); }
@@ -109,6 +115,8 @@ private:
     WarpgroupProducts _products{*this};
     check::Worker* _checker;
     check::Launch* _checks = nullptr;
+    Cluster* _cluster = nullptr;   // null: a block by itself
+    unsigned _cluster_rank = 0;
     bool _watched = false;   // checked, or accesses are counted
 };
 

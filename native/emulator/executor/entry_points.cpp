@@ -54,6 +54,14 @@ void emu_warpgroup_commit() { runner().warpgroup_products().commit(); }
 
 void emu_warpgroup_wait(int groups_left) { runner().warpgroup_products().wait(groups_left, __builtin_return_address(0)); }
 
+unsigned emu_cluster_rank() { return runner().cluster_rank(); }
+
+void emu_cluster_sync() { runner().cluster_sync(__builtin_return_address(0)); }
+
+void emu_cluster_read(const void* own, unsigned rank, void* to, unsigned bytes) {
+    runner().cluster_read(own, rank, to, bytes, __builtin_return_address(0));
+}
+
 void emu_count_matrix_ops(unsigned long long multiply_adds) {
     if (runner().launch().count_accesses) check::count_matrix_ops(multiply_adds);
 }

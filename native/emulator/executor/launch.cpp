@@ -49,6 +49,23 @@ void run_cooperative(const LaunchRequest& launch, check::Launch* checks, LaunchF
     for (std::thread& thread : threads) thread.join();
 }
 
+// One cluster after the other, each block of it on a thread of its own.
+void run_clusters(const LaunchRequest& launch, check::Launch* checks, LaunchFault& fault, unsigned long long count) {
+    const unsigned size = launch.cluster_blocks;
+    const BlockOrder order(launch, count / size);
+    Cluster cluster(size);
+    std::vector<std::thread> threads;
+    for (unsigned rank = 0; rank < size; ++rank) {
+        threads.emplace_back([&, rank] {
+            BlockRunner& runner = BlockRunner::of_this_thread();
+            runner.begin(launch, checks, fault);
+            for (unsigned long long i = 0; i < count / size; ++i) runner.run_block(order.at(i) * size + rank, cluster, rank);
+            runner.end();
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+}
+
 } // namespace
 
 void run_launch(const LaunchRequest& launch, LaunchFault& fault) {
@@ -57,7 +74,9 @@ void run_launch(const LaunchRequest& launch, LaunchFault& fault) {
     check::Launch* checks = !watched ? nullptr : check::begin_launch(
         {launch.kernel, launch.device, {launch.grid.x, launch.grid.y, launch.grid.z}, {launch.block.x, launch.block.y, launch.block.z},
          launch.dynamic_shared_bytes, launch.checked, launch.count_accesses});
-    if (launch.cooperative && count > 1) {
+    if (launch.cluster_blocks > 1) {
+        run_clusters(launch, checks, fault, count);
+    } else if (launch.cooperative && count > 1) {
         run_cooperative(launch, checks, fault, count);
     } else {
         const BlockOrder order(launch, count);

@@ -33,6 +33,7 @@ struct LaunchRequest {
     int device;
     bool has_warpgroups;                 // compute capability 9.0
     bool cooperative;
+    unsigned cluster_blocks;             // neighbours in x that run together; 1: no clusters
     bool checked;
     bool instrumented;                   // the module was compiled for checking or counting
     bool count_accesses;

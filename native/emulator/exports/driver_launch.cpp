@@ -12,6 +12,9 @@ namespace {
 
 struct Geometry { EmuDim grid, block; unsigned dynamic_shared; bool cooperative; };
 
+// What every chip with clusters takes.
+constexpr unsigned kLargestCluster = 8;
+
 CUresult verify(const Context& context, const Kernel& kernel, const Geometry& launch) {
     const EmuDim grid = launch.grid, block = launch.block;
     if (!grid.x || !grid.y || !grid.z || !block.x || !block.y || !block.z) return CUDA_ERROR_INVALID_VALUE;
@@ -21,6 +24,9 @@ CUresult verify(const Context& context, const Kernel& kernel, const Geometry& la
     if (threads > 1024) return CUDA_ERROR_INVALID_VALUE;
     if (kernel.entry->max_threads && threads > kernel.entry->max_threads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     if (launch.dynamic_shared > static_cast<unsigned>(kernel.max_dynamic_shared)) return CUDA_ERROR_INVALID_VALUE;
+    if (kernel.entry->cluster_blocks > 1 &&
+        (context.device.config.compute_major < 9 || kernel.entry->cluster_blocks > kLargestCluster || grid.x % kernel.entry->cluster_blocks != 0))
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     if (launch.cooperative) {
         const DeviceLimits& limits = context.device.limits;
         unsigned long long resident = static_cast<unsigned long long>(limits.multiprocessors) *
@@ -44,6 +50,7 @@ CUresult run(Context& context, const Kernel& kernel, const Geometry& geometry, v
     request.device = device.ordinal;
     request.has_warpgroups = device.config.compute_major == 9;
     request.cooperative = geometry.cooperative;
+    request.cluster_blocks = kernel.entry->cluster_blocks;
     request.checked = device.checked();
     request.instrumented = device.instrumented();
     request.count_accesses = device.config.count_accesses != 0;

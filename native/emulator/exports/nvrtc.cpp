@@ -7,7 +7,7 @@ using namespace emu;
 
 namespace {
 
-constexpr int kArchitectures[] = {80, 86};
+constexpr int kArchitectures[] = {80, 86, 90};
 
 nvrtcResult text_size(const std::string& text, size_t* bytes) {
     if (!bytes) return NVRTC_ERROR_INVALID_INPUT;

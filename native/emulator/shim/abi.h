@@ -1,7 +1,7 @@
 // What compiled kernels and the emulator agree on. Force-included into every kernel and included by the executor; uses no other header.
 #pragma once
 
-#define GRIFFIN_EMULATOR_ABI 2
+#define GRIFFIN_EMULATOR_ABI 3
 
 extern "C" {
 
@@ -80,6 +80,10 @@ EMU_ABI void emu_warpgroup_fence();
 EMU_RENDEZVOUS void emu_warpgroup_product(const EmuWarpgroupProduct* product);
 EMU_ABI void emu_warpgroup_commit();
 EMU_ABI void emu_warpgroup_wait(int groups_left);
+EMU_ABI unsigned emu_cluster_rank();
+EMU_RENDEZVOUS void emu_cluster_sync();
+// Reads what lies in another block of the cluster where `own` lies in this one.
+EMU_ABI void emu_cluster_read(const void* own, unsigned rank, void* to, unsigned bytes);
 EMU_ABI void emu_count_matrix_ops(unsigned long long multiply_adds);
 EMU_ABI void emu_note_access(int lane, const void* address, unsigned bytes, bool write);
 EMU_ABI void emu_thread_started();                              // checked builds: emu_current changed
@@ -100,6 +104,7 @@ struct EmuKernelEntry {
     const EmuParameter* parameters;
     unsigned parameter_count;
     unsigned max_threads;           // __launch_bounds__, 0 when absent
+    unsigned cluster_blocks;        // __cluster_dims__, 1 when absent
 };
 
 struct EmuModuleTable {

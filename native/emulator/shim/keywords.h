@@ -25,6 +25,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __builtin_align__(bytes) __attribute__((aligned(bytes)))
 
@@ -51,6 +52,8 @@ template <class T> inline __attribute__((always_inline)) const T& emu_own(const 
 namespace emu {
 // The thread count of __launch_bounds__(threads, blocks...).
 template <class... Rest> constexpr unsigned first_bound(unsigned threads, Rest...) { return threads; }
+// The blocks of __cluster_dims__(x, y, z), which must be neighbours in x; else 0.
+constexpr unsigned cluster_blocks(unsigned x, unsigned y = 1, unsigned z = 1) { return y == 1 && z == 1 ? x : 0; }
 } // namespace emu
 
 using size_t = decltype(sizeof(0));
