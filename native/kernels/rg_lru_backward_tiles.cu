@@ -1,7 +1,7 @@
 // The backward pass of the RG-LRU, rg_lru_backward.cu (same formulas and arguments), reading its inputs once however it cuts time
 //
 // A block takes 64 channels of a row tile by tile (include/scan_tile.cuh), backwards: 32 tokens of bf16, 16 of f32. Everything that does not
-// depend on G is done before it is known.
+// depend on G is done before it is known. A warp whose tokens are all there and go on takes them without selects: the same bits.
 //   rg_lru_backward_ring       one block walks a row from its end; the next tile's inputs are copied while it works on this one. It leaves a part
 //                              of dlambda for every row.
 //   rg_lru_backward_look_back  one block a tile; carries travel by look-back. Tile k of row r has place row_start[r]/TOKENS + r + k; it leaves a
@@ -16,12 +16,12 @@
 // Determinism  the same bits for the same call.
 // Error        approximate functions (include/approx.cuh). As the chunked kernels of rg_lru_backward.cu, with the gate logits g_i and g_r, (16 + 2·|g_r|)·|L|
 //              in place of 8·|L| in E_t, and 64 + 2·|g_i| + 4·|g_r| + (32 + 4·|g_r|)·|L| in place of 64 + 24·|L|.
-// Traffic      11·tokens·width·sizeof(T), and hidden once more for every 32nd (16th) token; look-back: 4·width bytes a tile for dlambda and 8·width for
+// Traffic      10·tokens·width·sizeof(T), and hidden once more for every 32nd (16th) token; look-back: 4·width bytes a tile for dlambda and 8·width for
 //              the carries written, the latter read by up to 7 others from the cache.
-// Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 470 MB, 157 us at 3.0 TB/s; 185 instructions an element as sm_90 compiles it, 135 us
-//              at full issue; 10 special functions, 57 us. 10,280 blocks, 2 on each of 132 SMs, 39 waves; 32 hops of closed groups of about 1.5 us
-//              run beside them: 195 us.
-//              Ring, 8 rows of 8,192: 3.7 GB, 1.23 ms of memory, 1.1 of issue; 320 blocks over 264 places, so that some SMs take three: 1.7 ms.
+// Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 430 MB, 143 us at 3.0 TB/s; 142 instructions an element as sm_90 compiles it where
+//              documents go on, 126 us; 9 special functions, 51 us. 10,240 blocks, 2 on each of 132 SMs, 39 waves; 32 hops of closed groups of
+//              about 1.5 us run beside them: 147 us.
+//              Ring: 115 instructions an element; rows whose blocks fill whole rounds of 264 places only.
 #include "include/rg_lru_params.cuh"
 #include "include/scan_tile.cuh"
 
@@ -38,6 +38,7 @@ struct BackwardTile {
     i32 block_c;      // the block's first channel
     i32 c;            // the lane's
     bool active;
+    bool plain;       // the warp's tokens all go on
     f32 decay[PAIR];
     f32 bias[PAIR];
     f32 dlambda[PAIR];
@@ -66,31 +67,39 @@ struct BackwardTile {
 
     // Starts copying the inputs of a span of at most TOKENS tokens of a row that starts at row_first.
     GK_DEVICE void stage(T* stage, const Span& span, i32 row_first) const {
-        const i32 count = span.last - span.first, channels = p.width - block_c;
-        const i64 first = span.first;
-        const T* const gates = static_cast<const T*>(p.gates) + first * p.gates_stride + block_c;
-        stage_rows<TOKENS>(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
-        stage_rows<TOKENS>(stage + PLANE, gates, p.gates_stride, count, channels);
-        stage_rows<TOKENS>(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
-        stage_rows<TOKENS>(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
-        stage_rows<TOKENS>(stage + 4 * PLANE, static_cast<const T*>(p.dout) + first * p.dout_stride + block_c, p.dout_stride, count, channels);
+        const TileCopy<T> copy(stage, block_c);
+        if (copy.c >= p.width) return;
+        const i32 first = span.first, count = span.last - first;
+        copy.template rows<TOKENS>(0, p.z, p.z_stride, first, count);
+        copy.template rows<TOKENS>(PLANE, p.gates, p.gates_stride, first, count);
+        copy.template rows<TOKENS>(2 * PLANE, static_cast<const T*>(p.gates) + p.width, p.gates_stride, first, count);
+        copy.template rows<TOKENS>(3 * PLANE, p.y, p.y_stride, first, count);
+        copy.template rows<TOKENS>(4 * PLANE, p.dout, p.dout_stride, first, count);
         const i32 skipped = span.first == row_first ? 1 : 0;      // nothing comes before a row
-        stage_rows<TOKENS + 1>(stage + HIDDEN + skipped * TILE_CHANNELS, static_cast<const T*>(p.hidden) + (first - 1 + skipped) * p.hidden_stride + block_c,
-                   p.hidden_stride, count + 1 - skipped, channels);
+        copy.template rows<TOKENS + 1>(HIDDEN + skipped * TILE_CHANNELS, p.hidden, p.hidden_stride, first - 1 + skipped, count + 1 - skipped);
     }
 
     // The warp's tokens without G, and as one map of the carry; writes dy. Padding, and what lies past the span, passes the carry on.
     GK_DEVICE void scan(const T* stage, const Span& span, i32 row_first, const i32* positions, const TileMaps& maps) {
-        const i32 first = first_step(), count = active ? span.last - span.first - first : 0;
+        const i32 first = first_step();
         const T* const tokens = stage + first * TILE_CHANNELS + lane_id() * PAIR;
-        T* const dy = static_cast<T*>(p.dy) + static_cast<i64>(span.first + first) * p.dy_stride + c;
+        T* const dy = static_cast<T*>(p.dy) + static_cast<u32>(span.first + first) * static_cast<u64>(p.dy_stride) + c;
         i32 position[STEPS];
         warp_positions(positions + first, position);
         f32 all_a[PAIR] = {1.0f, 1.0f}, all_v[PAIR] = {};
+        const i32 in_row = span.first + first - row_first;
+        plain = active && in_row > 0 && all_go_on(position);
+        if (plain) make_steps<true>(tokens, dy, STEPS, in_row, position, all_a, all_v);
+        else make_steps<false>(tokens, dy, active ? span.last - span.first - first : 0, in_row, position, all_a, all_v);
+        maps.leave(warp_id(), all_a, all_v);
+    }
+
+    template <bool PLAIN>
+    GK_DEVICE void make_steps(const T* tokens, T* dy, i32 count, i32 in_row, const i32 (&position)[STEPS], f32 (&all_a)[PAIR], f32 (&all_v)[PAIR]) {
         #pragma unroll
         for (i32 n = STEPS - 1; n >= 0; --n) {
-            if (n >= count) continue;
-            const bool starts = position[n] == 0, counts = position[n] >= 0;
+            if (!PLAIN && n >= count) continue;
+            const bool starts = !PLAIN && position[n] == 0, counts = PLAIN || position[n] >= 0;
             const T* const at = tokens + n * TILE_CHANNELS;
             f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR], branch[PAIR], dout[PAIR], h[PAIR], to_branch[PAIR], before[PAIR] = {};
             load_floats<PAIR>(at, z);
@@ -99,7 +108,7 @@ struct BackwardTile {
             load_floats<PAIR>(at + 3 * PLANE, branch);
             load_floats<PAIR>(at + 4 * PLANE, dout);
             load_floats<PAIR>(at + HIDDEN + TILE_CHANNELS, h);
-            if (position[n] > 0 && span.first + first + n > row_first) load_floats<PAIR>(at + HIDDEN, before);
+            if (PLAIN || (position[n] > 0 && in_row + n > 0)) load_floats<PAIR>(at + HIDDEN, before);
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) {
                 const ValueAndSlope gelu = approx_gelu_tanh_with_slope(branch[i] + bias[i]);
@@ -120,21 +129,30 @@ struct BackwardTile {
             }
             store_floats<PAIR>(dy + n * p.dy_stride, to_branch);
         }
-        maps.leave(warp_id(), all_a, all_v);
     }
 
     // Walks the warp's tokens backwards from the carry behind them and writes the rest.
     GK_DEVICE void walk(const Span& span, const i32* positions, f32 (&carry)[PAIR]) {
-        const i32 first = first_step(), count = active ? span.last - span.first - first : 0;
-        const i64 token = span.first + first;
-        T* const dz = static_cast<T*>(p.dz) + token * p.dz_stride + c;
-        T* const dgates = static_cast<T*>(p.dgates) + token * p.dgates_stride + c;
-        i32 position[STEPS];
-        warp_positions(positions + first, position);
+        const i32 first = first_step();
+        const u32 token = static_cast<u32>(span.first + first);
+        i32 position[STEPS] = {};
+        if (plain) {
+            take_steps<true>(token, STEPS, position, carry);
+        } else {
+            warp_positions(positions + first, position);
+            take_steps<false>(token, active ? span.last - span.first - first : 0, position, carry);
+        }
+    }
+
+    template <bool PLAIN>
+    GK_DEVICE void take_steps(u32 token, i32 count, const i32 (&position)[STEPS], f32 (&carry)[PAIR]) {
+        T* const dz = static_cast<T*>(p.dz) + token * static_cast<u64>(p.dz_stride) + c;
+        T* const dgates = static_cast<T*>(p.dgates) + token * static_cast<u64>(p.dgates_stride) + c;
+        T* const second = dgates + p.width;
         #pragma unroll
         for (i32 n = STEPS - 1; n >= 0; --n) {
-            if (n >= count) continue;
-            const bool starts = position[n] == 0, counts = position[n] >= 0;
+            if (!PLAIN && n >= count) continue;
+            const bool starts = !PLAIN && position[n] == 0, counts = PLAIN || position[n] >= 0;
             f32 z_gradient[PAIR], input_gradient[PAIR], recurrence_gradient[PAIR];
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) {
@@ -148,7 +166,7 @@ struct BackwardTile {
             }
             store_floats<PAIR>(dz + n * p.dz_stride, z_gradient);
             store_floats<PAIR>(dgates + n * p.dgates_stride, input_gradient);
-            store_floats<PAIR>(dgates + n * p.dgates_stride + p.width, recurrence_gradient);
+            store_floats<PAIR>(second + n * p.dgates_stride, recurrence_gradient);
         }
     }
 

@@ -1,7 +1,7 @@
 // The RG-LRU scan of rg_lru.cu (same formulas, arguments, padding, state and `hidden`), reading its inputs once however it cuts time
 //
 // A block takes 64 channels of a row tile by tile (include/scan_tile.cuh): 64 tokens of bf16, 32 of f32. All special functions are off the
-// dependent chain.
+// dependent chain. A warp whose tokens are all there and go on takes them without selects: the same bits.
 //   rg_lru_ring       one block walks a row in time; the next tile's inputs are copied while it works on this one. For many channels.
 //   rg_lru_look_back  one block a tile; carries travel by look-back. For few channels and long rows. Tile k of row r has place
 //                     row_start[r]/TOKENS + r + k, which never collide; some stay unused.
@@ -18,10 +18,11 @@
 //              where L is below the normal numbers; out as in rg_lru.cu.
 // Traffic      5·tokens·width·sizeof(T) (6 with hidden), the state once in and once out, pos once per block; look-back: 8·width bytes a tile
 //              written, and read by up to 7 others from the cache.
-// Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 210 MB, 70 us at 3.0 TB/s; 108 instructions an element as sm_90 compiles it, 80 us
-//              at full issue; 8 special functions, 45 us. 5,160 blocks, 3 on each of 132 SMs, 13 waves; 16 hops of closed groups of about 1.5 us run
-//              beside them: 95 us.
-//              Ring, 8 rows of 8,192: 1.7 GB, 560 us of memory; 95 instructions, 560 us of issue; 320 blocks in one wave of 396 places: 700 us.
+// Prediction   H100, bf16, 8,192 × 2,560, one row, look-back: 212 MB, 71 us at 3.0 TB/s; 69 instructions an element as sm_90 compiles it where documents go
+//              on, 61 us; 8 special functions, 45 us. 5,120 blocks, 3 on each of 132 SMs, 13 waves; 16 hops of closed groups of about 1.5 us run
+//              beside them: 75 us.
+//              Ring: 59 instructions an element; 9 rows of 8,192, 360 blocks for 396 places: 630 us of memory, and the quarter of a wave that a
+//              kernel of less than one may lose.
 #include "include/rg_lru_params.cuh"
 #include "include/scan_tile.cuh"
 
@@ -37,6 +38,7 @@ struct LruTile {
     i32 block_c;      // the block's first channel
     i32 c;            // the lane's
     bool active;
+    bool plain;       // the warp's tokens all go on
     f32 log2_decay[PAIR];
     f32 bias[PAIR];
     f32 a[STEPS][PAIR];
@@ -59,28 +61,36 @@ struct LruTile {
 
     // Starts copying the inputs of a span of at most TOKENS tokens.
     GK_DEVICE void stage(T* stage, const Span& span) const {
-        const i32 count = span.last - span.first, channels = p.width - block_c;
-        const i64 first = span.first;
-        const T* const gates = static_cast<const T*>(p.gates) + first * p.gates_stride + block_c;
-        stage_rows<TOKENS>(stage, static_cast<const T*>(p.z) + first * p.z_stride + block_c, p.z_stride, count, channels);
-        stage_rows<TOKENS>(stage + PLANE, gates, p.gates_stride, count, channels);
-        stage_rows<TOKENS>(stage + 2 * PLANE, gates + p.width, p.gates_stride, count, channels);
-        stage_rows<TOKENS>(stage + 3 * PLANE, static_cast<const T*>(p.y) + first * p.y_stride + block_c, p.y_stride, count, channels);
+        const TileCopy<T> copy(stage, block_c);
+        if (copy.c >= p.width) return;
+        const i32 first = span.first, count = span.last - first;
+        copy.template rows<TOKENS>(0, p.z, p.z_stride, first, count);
+        copy.template rows<TOKENS>(PLANE, p.gates, p.gates_stride, first, count);
+        copy.template rows<TOKENS>(2 * PLANE, static_cast<const T*>(p.gates) + p.width, p.gates_stride, first, count);
+        copy.template rows<TOKENS>(3 * PLANE, p.y, p.y_stride, first, count);
     }
 
     // The warp's tokens as steps, and as one map. Padding, and what lies past the span, is a step that changes nothing.
     GK_DEVICE void scan(const T* stage, const Span& span, const i32* positions, const TileMaps& maps) {
-        const i32 first = warp_id() * STEPS, count = active ? span.last - span.first - first : 0;
+        const i32 first = warp_id() * STEPS;
         const T* const tokens = stage + first * TILE_CHANNELS + lane_id() * PAIR;
         i32 position[STEPS];
         warp_positions(positions + first, position);
         f32 all_a[PAIR] = {1.0f, 1.0f}, all_v[PAIR] = {};
+        plain = active && all_go_on(position);
+        if (plain) make_steps<true>(tokens, STEPS, position, all_a, all_v);
+        else make_steps<false>(tokens, active ? span.last - span.first - first : 0, position, all_a, all_v);
+        maps.leave(warp_id(), all_a, all_v);
+    }
+
+    template <bool PLAIN>
+    GK_DEVICE void make_steps(const T* tokens, i32 count, const i32 (&position)[STEPS], f32 (&all_a)[PAIR], f32 (&all_v)[PAIR]) {
         #pragma unroll
         for (i32 n = 0; n < STEPS; ++n) {
-            const bool starts = position[n] == 0, counts = position[n] >= 0;
+            const bool starts = !PLAIN && position[n] == 0, counts = PLAIN || position[n] >= 0;
             #pragma unroll
             for (i32 i = 0; i < PAIR; ++i) { a[n][i] = 1.0f; v[n][i] = 0.0f; }
-            if (n >= count) continue;
+            if (!PLAIN && n >= count) continue;
             const T* const at = tokens + n * TILE_CHANNELS;
             f32 z[PAIR], input_gate[PAIR], recurrence_gate[PAIR];
             load_floats<PAIR>(at, z);
@@ -95,22 +105,30 @@ struct LruTile {
                 all_a[i] = starts ? 0.0f : all_a[i] * a[n][i];
             }
         }
-        maps.leave(warp_id(), all_a, all_v);
     }
 
-    // Walks the warp's tokens from h and writes.
+    // Walks the warp's tokens, whose steps scan() has made, from h and writes.
     GK_DEVICE void walk(const T* stage, const Span& span, const i32* positions, f32 (&h)[PAIR]) const {
-        const i32 first = warp_id() * STEPS, count = active ? span.last - span.first - first : 0;
+        const i32 first = warp_id() * STEPS;
         const T* const tokens = stage + 3 * PLANE + first * TILE_CHANNELS + lane_id() * PAIR;
-        const i64 token = span.first + first;
-        T* out = static_cast<T*>(p.out) + token * p.out_stride + c;
-        T* hidden = static_cast<T*>(p.hidden) + token * p.hidden_stride + c;
-        i32 position[STEPS];
-        warp_positions(positions + first, position);
+        const u32 token = static_cast<u32>(span.first + first);
+        i32 position[STEPS] = {};
+        if (plain) {
+            take_steps<true>(tokens, token, STEPS, position, h);
+        } else {
+            warp_positions(positions + first, position);
+            take_steps<false>(tokens, token, active ? span.last - span.first - first : 0, position, h);
+        }
+    }
+
+    template <bool PLAIN>
+    GK_DEVICE void take_steps(const T* tokens, u32 token, i32 count, const i32 (&position)[STEPS], f32 (&h)[PAIR]) const {
+        T* out = static_cast<T*>(p.out) + token * static_cast<u64>(p.out_stride) + c;
+        T* hidden = static_cast<T*>(p.hidden) + token * static_cast<u64>(p.hidden_stride) + c;
         #pragma unroll
         for (i32 n = 0; n < STEPS; ++n) {
-            if (n >= count) break;
-            const bool starts = position[n] == 0, counts = position[n] >= 0;
+            if (!PLAIN && n >= count) break;
+            const bool starts = !PLAIN && position[n] == 0, counts = PLAIN || position[n] >= 0;
             f32 result[PAIR], kept[PAIR];
             load_floats<PAIR>(tokens + n * TILE_CHANNELS, result);
             #pragma unroll

@@ -137,6 +137,7 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 1) window_attention_delta(Wi
     const i64 column = unit % p.heads * HEAD_DIM;
     if (token >= p.rows.tokens || p.rows.pos[token] < 0) return;
     f32 sum[VEC] = {};
+    #pragma unroll 4
     for (int c = 0; c < HEAD_DIM; c += VEC) {
         f32 y[VEC], dy[VEC];
         load_floats<VEC>(static_cast<const T*>(p.y) + token * p.y_stride + column + c, y);

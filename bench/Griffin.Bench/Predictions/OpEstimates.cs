@@ -1,5 +1,6 @@
 using Griffin.Bench.Limits;
 using Griffin.Bench.Rows;
+using Griffin.Kernels.Ops;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Bench.Predictions;
@@ -83,31 +84,43 @@ internal static class OpEstimates
 
     public static LaunchEstimate RgLru(double rows, double t, double w)
     {
-        const double tile = 64, perElement = 100;
-        double n = rows * t, columns = Tiles(w, 64);
-        LaunchEstimate common = new("rg_lru_ring<bf16>", rows * columns) { Bytes = ScanWork.RgLru(n, w, S).Bytes, Instructions = perElement * n * w, InFlight = 96 };
-        return IsRing(rows, w) ? common : common with { Kernel = "rg_lru_look_back<bf16>", Blocks = (rows * Tiles(t, tile)) * columns, SerialSeconds = Tiles(t, tile) / HopTiles * Hop };
+        const double tile = 64;
+        double n = rows * t, columns = Tiles(w, 64), tiles = rows * Tiles(t, tile);
+        LaunchEstimate ring = new("rg_lru_ring<bf16>", rows * columns) { Bytes = ScanWork.RgLru(n, w, S).Bytes, Instructions = 59 * n * w, InFlight = 96 };
+        return IsRing(ring, rows, t, w) ? ring : ring with
+        {
+            Kernel = "rg_lru_look_back<bf16>",
+            Blocks = tiles * columns,
+            Bytes = ring.Bytes + 2 * Float * tiles * w,
+            Instructions = 69 * n * w,
+            SerialSeconds = Tiles(t, tile) / HopTiles * Hop,
+        };
     }
 
     private static LaunchEstimate[] RgLruBackward(double rows, double t, double w)
     {
-        const double tile = 32, perElement = 190;
-        double n = rows * t, columns = Tiles(w, 64), parts = IsRing(rows, w) ? rows : rows * Tiles(t, tile);
-        LaunchEstimate common = new("rg_lru_backward_ring<bf16>", rows * columns)
+        const double tile = 32;
+        double n = rows * t, columns = Tiles(w, 64), tiles = rows * Tiles(t, tile);
+        LaunchEstimate ring = new("rg_lru_backward_ring<bf16>", rows * columns)
         {
-            Bytes = 11.0 / 10 * ScanWork.RgLruBackward(n, w, S).Bytes + Float * parts * w,
-            Instructions = perElement * n * w,
+            Bytes = ScanWork.RgLruBackward(n, w, S).Bytes + n / tile * w * S + Float * rows * w,
+            Instructions = 115 * n * w,
             InFlight = 96,
         };
-        return
-        [
-            IsRing(rows, w) ? common : common with { Kernel = "rg_lru_backward_look_back<bf16>", Blocks = parts * columns, SerialSeconds = Tiles(t, tile) / HopTiles * Hop },
-            PartialSums(parts, w),
-        ];
+        if (IsRing(ring, rows, t, w)) return [ring, PartialSums(rows, w)];
+        LaunchEstimate lookBack = ring with
+        {
+            Kernel = "rg_lru_backward_look_back<bf16>",
+            Blocks = tiles * columns,
+            Bytes = ring.Bytes + 3 * Float * tiles * w,
+            Instructions = 142 * n * w,
+            SerialSeconds = Tiles(t, tile) / HopTiles * Hop,
+        };
+        return [lookBack, PartialSums(tiles, w)];
     }
 
-    // As ScanKernels.FormFor chooses on 132 multiprocessors.
-    private static bool IsRing(double rows, double w) => rows * w >= 2.0 * 64 * Chip.Sm90.Multiprocessors;
+    private static bool IsRing(LaunchEstimate ring, double rows, double t, double w) => ScanForm.Ring ==
+        ScanTiles.FormFor(KernelCatalogue.AmpleLimits with { MultiprocessorCount = Chip.Sm90.Multiprocessors }, (int)(rows * t), (int)rows, (int)w, Occupancy.Claims.Of(ring.Kernel).Blocks);
 
     public static LaunchEstimate Gates(double n, double w, double blocks)
     {
@@ -150,9 +163,15 @@ internal static class OpEstimates
     private static LaunchEstimate[] Mixer(BenchRow row, string pass)
     {
         double rows = row["batch"], t = row["tokens"], w = row["width"], blocks = row["blocks"];
-        LaunchEstimate[] forward = [Gates(rows * t, w, blocks), RgLru(rows, t, w) with { Bytes = 6 * rows * t * w * S }];
+        LaunchEstimate[] forward = [Gates(rows * t, w, blocks), RgLruKeepingHidden()];
         LaunchEstimate[] backward = [.. RgLruBackward(rows, t, w), .. GatesBackward(rows * t, w, blocks), .. ColumnSum(rows * t, 2 * w)];
         return pass switch { "forward" => [forward[0], RgLru(rows, t, w)], "backward" => backward, _ => [.. forward, .. backward] };
+
+        LaunchEstimate RgLruKeepingHidden()
+        {
+            LaunchEstimate scan = RgLru(rows, t, w);
+            return scan with { Bytes = scan.Bytes + rows * t * w * S };
+        }
     }
 
     public static LaunchEstimate WindowAttention(double batch, double t, double heads, double d, double window)

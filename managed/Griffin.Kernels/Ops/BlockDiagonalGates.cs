@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
@@ -7,8 +8,10 @@ namespace Griffin.Kernels.Ops;
 /// The two gate projections of the RG-LRU, block-diagonal: logits u[h, j] = Σ_i z[h, i] · w[h, i, j] + bias[h, j] of the input gate and of the
 /// recurrence gate, side by side.
 /// </summary>
-public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
+public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
+    private const int ManyRows = 1024;   // stands for the last class where it is measured
+    private const int MostTiles = 16;    // tiles over the rows, beyond which a variant is not worth measuring
     private static readonly int[] rowClasses = [1, 2, 4, 8, int.MaxValue];
 
     // The emulator likes the steps without a barrier, and few of them since it compiles each; a GPU the ones that share a sum among many threads.
@@ -47,7 +50,7 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
         Shape shape = new(_blockWidth, int.MaxValue);
         _kernels = variant is not null || batchInvariant
             ? [Request<Shape, BlockDiagonalGatesParams>(variants, shape, variant)]
-            : [.. rowClasses.Select(rows => Request<Shape, BlockDiagonalGatesParams>(variants, shape with { Rows = rows }))];
+            : [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }))];
     }
 
     /// <summary>Columns of z.</summary>
@@ -105,6 +108,16 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
         return variants.Enumerate(nameof(BlockDiagonalGates), new(model.RnnWidth / model.GateBlocks, int.MaxValue), type);
     }
 
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        foreach (int rows in rowClasses)
+        {
+            VariantQuery<Shape> query = new(new(model.RnnWidth / model.GateBlocks, rows), type, device.Limits, device.Kind);
+            IReadOnlyList<string> worth = [.. variants.Fitting(query).Where(name => MostTiles * variants.Choose(query, name).Plan.TileRows >= Math.Min(rows, ManyRows))];
+            yield return new TuningQuestion(KeyOf(model.RnnWidth, query.Shape, type), worth, (bench, candidate) => Prepare(bench, candidate, model.RnnWidth, query.Shape, type));
+        }
+    }
+
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
     {
         const int width = SelfTestBench.Width, blockWidth = width / SelfTestBench.GateBlocks;
@@ -133,6 +146,22 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
         Check.Aligned(recurrenceBias, vector);
         Check.Aligned(gates, vector);
     }
+
+    private static string KeyOf(int width, Shape shape, ElementType type) => TuningQuestion.KeyOf(variants.Source, type,
+        $"{width} in blocks of {shape.BlockWidth}, {(shape.Rows == int.MaxValue ? "more" : shape.Rows)} rows");
+
+    private static TuningRun Prepare(TuningBench bench, string candidate, int width, Shape shape, ElementType type)
+    {
+        int rows = Math.Min(shape.Rows, ManyRows), sets = bench.SetsFor(2L * width * shape.BlockWidth * type.SizeOf());
+        BlockDiagonalGates op = new(bench.Device, type, width, width / shape.BlockWidth, variant: candidate);
+        TensorView z = bench.Operand(type, rows, width), bias = bench.Operand(type, 1, width), gates = bench.Output(type, rows, 2L * width);
+        TensorView[] weights = [.. Enumerable.Range(0, 2 * sets).Select(_ => bench.Operand(type, width, shape.BlockWidth))];
+        return new(run => op.Run(bench.Stream, z, weights[2 * (run % sets)], bias, weights[2 * (run % sets) + 1], bias, gates), gates);
+    }
+
+    /// <summary>The kernel of a class of row counts: what was measured, else what is usual.</summary>
+    private PlannedKernel<BlockDiagonalGatesParams> ForClass(Shape shape) =>
+        Request<Shape, BlockDiagonalGatesParams>(variants, shape, Device.Tuning.Find(KeyOf(Width, shape, Type))?.Fastest(variants.Fitting(Query(shape)).Contains));
 
     private PlannedKernel<BlockDiagonalGatesParams> KernelFor(int rows) => _kernels[_kernels.Length == 1 ? 0 : Tiling.ClassOf(rowClasses, rows)];
 

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
@@ -12,7 +13,7 @@ namespace Griffin.Kernels.Ops;
 /// through tiles in shared memory: the ring walks rows in time, for many channels; the look-back cuts time, for few channels and long rows. The chunked
 /// variants cut time in three launches, for widths that tiles do not take. What cuts time needs a workspace.
 /// </remarks>
-public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
+public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     /// <summary>Forces the scan that gives equal bits under any split of a sequence into calls.</summary>
     public const string Sequential = "sequential";
@@ -29,6 +30,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     private const int MaxThreads = 64;
     private const int PairVector = 2;
     private const int StagedTensors = 4;
+    private const int ResidentBlocks = 3;   // of the tiles' kernels, on a multiprocessor of sm_90
 
     // Two channels per thread keep a GPU busier than eight; the emulator is better off with fewer, longer threads.
     private static readonly VariantTable<int> sequentialVariants = new(KernelSource.BuiltIn("rg_lru.cu"),
@@ -52,26 +54,27 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="width">Channels.</param>
     /// <param name="variant">
     /// <see cref="Sequential"/>, <see cref="Chunked"/>, <see cref="Ring"/> or <see cref="LookBack"/> to force one way, or the name of a variant; null to
-    /// choose, call by call, by the size of the call and of the device.
+    /// choose, call by call, by what was measured on the device, or else by the size of the call and of the device.
     /// </param>
     public RgLru(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         Width = width;
-        // The emulator has a few cores, which rows and channels fill: cutting time would only cost it.
+        ScanAnswers measured = variant is null ? ScanAnswers.Of(device, call => KeyOf(width, call, type), ScanKernels.Candidates(FitsTiles(Query(width)))) : ScanAnswers.None;
         bool choose = variant is null && device.Kind == GpuDeviceKind.Cuda, tiles = choose && FitsTiles(Query(width));
-        bool chunked = variant?.StartsWith(Chunked, StringComparison.Ordinal) ?? (choose && !tiles);
-        bool sequential = variant is not (Ring or LookBack) && (!chunked || choose);
+        bool chunked = variant?.StartsWith(Chunked, StringComparison.Ordinal) ?? ((choose && !tiles) || measured.Has(ScanForm.Chunked));
+        bool sequential = variant is not (Ring or LookBack) && (!chunked || variant is null);
         string? part = variant is Sequential or Chunked ? null : variant;
-        _kernels = new(device, width, TileTokens(type))
+        _kernels = new(device, width, TileTokens(type), ResidentBlocks)
         {
+            Measured = measured,
             Sequential = sequential ? Request<int, RgLruParams>(sequentialVariants, width, part) : null,
             Chunked = chunked
                 ? new(Request<int, RgLruParams>(summarizeVariants, width, part), Request<int, RgLruParams>(carryVariants, width, part),
                     Request<int, RgLruParams>(chunkVariants, width, part))
                 : null,
-            Ring = tiles || variant is Ring ? Request<int, RgLruParams>(tileVariants, width, Ring) : null,
-            LookBack = tiles || variant is LookBack ? Request<int, RgLruParams>(tileVariants, width, LookBack) : null,
+            Ring = tiles || variant is Ring || measured.Has(ScanForm.Ring) ? Request<int, RgLruParams>(tileVariants, width, Ring) : null,
+            LookBack = tiles || variant is LookBack || measured.Has(ScanForm.LookBack) ? Request<int, RgLruParams>(tileVariants, width, LookBack) : null,
         };
     }
 
@@ -147,6 +150,14 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
             .SelectMany(table => table.Enumerate(nameof(RgLru), model.RnnWidth, type));
     }
 
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        int width = model.RnnWidth;
+        IReadOnlyList<string> candidates = ScanKernels.Candidates(FitsTiles(new(width, type, device.Limits, device.Kind)));
+        return ScanClass.All.Where(call => call.IsMeasured)
+            .Select(call => new TuningQuestion(KeyOf(width, call, type), candidates, (bench, candidate) => Prepare(bench, candidate, width, call, type)));
+    }
+
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
     {
         const int tokens = SelfTestBench.Tokens, width = SelfTestBench.Width, slots = SelfTestBench.Slots;
@@ -174,6 +185,28 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested
 
     private static KernelPlan Plan(in VariantQuery<int> query, string kernel, int vector) =>
         KernelPlan.ByColumns($"{kernel}<{query.T}, {vector}>", query.Shape, vector, MaxThreads);
+
+    private static string KeyOf(int width, ScanClass call, ElementType type) => TuningQuestion.KeyOf(tileVariants.Source, type, $"{width} channels, {call.Name}");
+
+    private static TuningRun Prepare(TuningBench bench, string candidate, int width, ScanClass call, ElementType type)
+    {
+        RgLru op = new(bench.Device, type, width, candidate);
+        PackedRows rows = bench.Rows(call.Rows, call.Length);
+        int tokens = rows.Tokens;
+        (TensorView Z, TensorView Gates, TensorView Y)[] inputs =
+        [
+            .. Enumerable.Range(0, bench.SetsFor(5L * tokens * width * type.SizeOf()))
+                .Select(_ => (bench.Operand(type, tokens, width), bench.Operand(type, tokens, 2L * width), bench.Operand(type, tokens, width))),
+        ];
+        TensorView lambda = bench.Operand(type, 1, width), output = bench.Output(type, tokens, width), workspace = bench.Workspace(op.WorkspaceBytes(tokens, call.Rows));
+        return new(Queue, output);
+
+        void Queue(int run)
+        {
+            (TensorView z, TensorView gates, TensorView y) = inputs[run % inputs.Length];
+            op.Run(bench.Stream, rows, z, gates, y, TensorView.Empty, lambda, output, LayerState.None, workspace);
+        }
+    }
 
     // A warp takes as many tokens of a tile as elements make 16 bytes.
     private static int TileTokens(ElementType type) => ScanTiles.Warps * 16 / type.SizeOf();

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
@@ -12,11 +13,12 @@ namespace Griffin.Kernels.Ops;
 /// channels; the look-back cuts time, for few channels and long rows. The chunked variants cut time in three launches, for widths that tiles do not take. All
 /// need a workspace.
 /// </remarks>
-public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
+public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     private const int MaxThreads = 64;
     private const int PairVector = 2;
     private const int StagedTensors = 6;
+    private const int ResidentBlocks = 2;   // of the tiles' kernels, on a multiprocessor of sm_90
 
     // Two channels per thread keep a GPU busier than eight; the emulator is better off with fewer, longer threads.
     private static readonly VariantTable<int> sequentialVariants = new(KernelSource.BuiltIn("rg_lru_backward.cu"),
@@ -45,25 +47,27 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="width">Channels.</param>
     /// <param name="variant">
     /// <see cref="RgLru.Sequential"/>, <see cref="RgLru.Chunked"/>, <see cref="RgLru.Ring"/> or <see cref="RgLru.LookBack"/> to force one way, or the name of a
-    /// variant; null to choose, call by call, by the size of the call and of the device.
+    /// variant; null to choose, call by call, by what was measured on the device, or else by the size of the call and of the device.
     /// </param>
     public RgLruBackward(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         Width = width;
+        ScanAnswers measured = variant is null ? ScanAnswers.Of(device, call => KeyOf(width, call, type), ScanKernels.Candidates(FitsTiles(Query(width)))) : ScanAnswers.None;
         bool choose = variant is null && device.Kind == GpuDeviceKind.Cuda, tiles = choose && FitsTiles(Query(width));
-        bool chunked = variant?.StartsWith(RgLru.Chunked, StringComparison.Ordinal) ?? (choose && !tiles);
-        bool sequential = variant is not (RgLru.Ring or RgLru.LookBack) && (!chunked || choose);
+        bool chunked = variant?.StartsWith(RgLru.Chunked, StringComparison.Ordinal) ?? ((choose && !tiles) || measured.Has(ScanForm.Chunked));
+        bool sequential = variant is not (RgLru.Ring or RgLru.LookBack) && (!chunked || variant is null);
         string? part = variant is RgLru.Sequential or RgLru.Chunked ? null : variant;
-        _kernels = new(device, width, TileTokens(type))
+        _kernels = new(device, width, TileTokens(type), ResidentBlocks)
         {
+            Measured = measured,
             Sequential = sequential ? Request<int, RgLruBackwardParams>(sequentialVariants, width, part) : null,
             Chunked = chunked
                 ? new(Request<int, RgLruBackwardParams>(summarizeVariants, width, part), Request<int, RgLruBackwardParams>(carryVariants, width, part),
                     Request<int, RgLruBackwardParams>(chunkVariants, width, part))
                 : null,
-            Ring = tiles || variant is RgLru.Ring ? Request<int, RgLruBackwardParams>(tileVariants, width, RgLru.Ring) : null,
-            LookBack = tiles || variant is RgLru.LookBack ? Request<int, RgLruBackwardParams>(tileVariants, width, RgLru.LookBack) : null,
+            Ring = tiles || variant is RgLru.Ring || measured.Has(ScanForm.Ring) ? Request<int, RgLruBackwardParams>(tileVariants, width, RgLru.Ring) : null,
+            LookBack = tiles || variant is RgLru.LookBack || measured.Has(ScanForm.LookBack) ? Request<int, RgLruBackwardParams>(tileVariants, width, RgLru.LookBack) : null,
         };
         _sums = Use(new PartialSums(device, width));
     }
@@ -147,6 +151,14 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
             .SelectMany(table => table.Enumerate(nameof(RgLruBackward), model.RnnWidth, type));
     }
 
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        int width = model.RnnWidth;
+        IReadOnlyList<string> candidates = ScanKernels.Candidates(FitsTiles(new(width, type, device.Limits, device.Kind)));
+        return ScanClass.All.Where(call => call.IsMeasured)
+            .Select(call => new TuningQuestion(KeyOf(width, call, type), candidates, (bench, candidate) => Prepare(bench, candidate, width, call, type)));
+    }
+
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
     {
         const int tokens = SelfTestBench.Tokens, width = SelfTestBench.Width, slots = SelfTestBench.Slots;
@@ -195,6 +207,28 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested
             Check.Distinct(dz, input);
             Check.Distinct(dgates, input);
             Check.Distinct(dy, input);
+        }
+    }
+
+    private static string KeyOf(int width, ScanClass call, ElementType type) => TuningQuestion.KeyOf(tileVariants.Source, type, $"{width} channels, {call.Name}");
+
+    private static TuningRun Prepare(TuningBench bench, string candidate, int width, ScanClass call, ElementType type)
+    {
+        RgLruBackward op = new(bench.Device, type, width, candidate);
+        PackedRows rows = bench.Rows(call.Rows, call.Length);
+        int tokens = rows.Tokens;
+        // Columns: z, the gates' logits, y, h and the gradient of the output.
+        TensorView[] inputs = [.. Enumerable.Range(0, bench.SetsFor(10L * tokens * width * type.SizeOf())).Select(_ => bench.Operand(type, tokens, 6L * width))];
+        TensorView lambda = bench.Operand(type, 1, width), dlambda = bench.Operand(ElementType.Float32, 1, width);
+        TensorView dz = bench.Output(type, tokens, width), dgates = bench.Output(type, tokens, 2L * width), dy = bench.Output(type, tokens, width);
+        TensorView workspace = bench.Workspace(op.WorkspaceBytes(tokens, call.Rows));
+        return new(Queue, dgates);
+
+        void Queue(int run)
+        {
+            TensorView input = inputs[run % inputs.Length];
+            op.Run(bench.Stream, rows, input.ColumnRange(0, width), input.ColumnRange(width, 2L * width), input.ColumnRange(3L * width, width), TensorView.Empty, lambda,
+                input.ColumnRange(4L * width, width), input.ColumnRange(5L * width, width), dz, dgates, dy, dlambda, workspace);
         }
     }
 

@@ -1,3 +1,4 @@
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
@@ -37,14 +38,21 @@ internal static class ScanTiles
     public static long Places(int tokens, int rows, int chunk) => (long)(tokens / chunk) + rows;
 
     /// <summary>
-    /// The best form for a call on a GPU. Two blocks of channels and more for every multiprocessor keep it busy with rows walked in time, if they share out
-    /// evenly: four fifths of the busiest one's work on average. Else time is cut. Rows of a few tokens are not worth a tile.
+    /// The best form for a call on a GPU, as predicted. Two blocks of channels and more for every multiprocessor keep it busy with rows walked in time, if
+    /// they share out evenly: nine tenths of the busiest one's work on average. Else time is cut, which costs little. Rows of a few tokens are not worth a tile.
     /// </summary>
-    public static ScanForm FormFor(DeviceLimits limits, int tokens, int rows, int width)
+    /// <param name="limits">The device's.</param>
+    /// <param name="tokens">Tokens of the call.</param>
+    /// <param name="rows">Rows of the call.</param>
+    /// <param name="width">Channels.</param>
+    /// <param name="resident">Blocks of the kernels that run on a multiprocessor at a time.</param>
+    public static ScanForm FormFor(DeviceLimits limits, int tokens, int rows, int width, int resident)
     {
         if (tokens < (long)Warps * rows) return ScanForm.Sequential;
-        long blocks = rows * (((long)width + Channels - 1) / Channels), most = (blocks - 1) / limits.MultiprocessorCount + 1;
-        return blocks >= 2L * limits.MultiprocessorCount && 5 * blocks >= 4 * most * limits.MultiprocessorCount ? ScanForm.Ring : ScanForm.LookBack;
+        long blocks = rows * (((long)width + Channels - 1) / Channels), places = (long)resident * limits.MultiprocessorCount;
+        // All at once, the multiprocessor with the most blocks decides; in several rounds, the last round does.
+        long unit = blocks <= places ? limits.MultiprocessorCount : places, rounded = ((blocks - 1) / unit + 1) * unit;
+        return blocks >= 2L * limits.MultiprocessorCount && 10 * blocks >= 9 * rounded ? ScanForm.Ring : ScanForm.LookBack;
     }
 
     /// <summary>The plan of a kernel whose blocks take tiles.</summary>
@@ -63,6 +71,20 @@ internal static class ScanKernels
         ScanForm.Ring => RgLru.Ring,
         _ => RgLru.LookBack,
     };
+
+    /// <summary>The form of a name; null when it is none.</summary>
+    public static ScanForm? FormOf(string name)
+    {
+        foreach (ScanForm form in Enum.GetValues<ScanForm>())
+        {
+            if (NameOf(form) == name) return form;
+        }
+        return null;
+    }
+
+    /// <summary>Names of the forms worth measuring: what cuts time does so in tiles where they fit, else in chunks.</summary>
+    /// <param name="tiles">Whether tiles take the width.</param>
+    public static IReadOnlyList<string> Candidates(bool tiles) => tiles ? [RgLru.Sequential, RgLru.Ring, RgLru.LookBack] : [RgLru.Sequential, RgLru.Chunked];
 }
 
 /// <summary>The three launches of the chunked form.</summary>
@@ -73,9 +95,13 @@ internal sealed record ChunkedKernels<TParams>(PlannedKernel<TParams> Summarize,
 /// <param name="device">Where it runs.</param>
 /// <param name="width">Channels.</param>
 /// <param name="tileTokens">Tokens of a tile of the look-back.</param>
-internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tileTokens) where TParams : unmanaged
+/// <param name="resident">Blocks of the tiles' kernels that run on a multiprocessor at a time.</param>
+internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tileTokens, int resident) where TParams : unmanaged
 {
     private const int Alignment = 256;
+
+    /// <summary>What was measured; it decides where it has an answer.</summary>
+    public ScanAnswers Measured { get; init; } = ScanAnswers.None;
 
     public PlannedKernel<TParams>? Sequential { get; init; }
 
@@ -89,7 +115,9 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
     public ScanForm FormFor(int tokens, int rows)
     {
         if (Sequential is null) return Chunked is not null ? ScanForm.Chunked : Ring is not null ? ScanForm.Ring : ScanForm.LookBack;
-        ScanForm form = ScanTiles.FormFor(device.Limits, tokens, rows, width);
+        if (Measured.For(tokens, rows) is { } measured) return measured;
+        if (device.Kind == GpuDeviceKind.Emulator) return ScanForm.Sequential;   // rows and channels fill its few cores: cutting time would only cost it
+        ScanForm form = ScanTiles.FormFor(device.Limits, tokens, rows, width, resident);
         if (Ring is not null && LookBack is not null) return form;
         bool cut = Chunked is not null && form == ScanForm.LookBack && tokens >= 2L * ScanTiles.ChunkTokens * rows;
         return cut ? ScanForm.Chunked : ScanForm.Sequential;

@@ -40,11 +40,22 @@ constexpr f32 LOG2_E = 1.4426950408889634f;
 
 GK_DEVICE f32 approx_sigmoid(f32 x) { return approx_reciprocal(1.0f + approx_exp2(-LOG2_E * x)); }
 
-GK_DEVICE f32 approx_gelu_tanh(f32 x) { return x * approx_sigmoid(gelu_argument(x)); }
+// -2u·log2 e of the GELU, from |x| for the side that cannot overflow.
+GK_DEVICE f32 gelu_exponent(f32 x, f32 square) { return x * fmaf(-0.10294324f, square, -2.3022082f); }
 
-GK_DEVICE ValueAndSlope approx_sigmoid_with_slope(f32 x) {
-    const f32 e = approx_exp2(-LOG2_E * fabsf(x)), larger = approx_reciprocal(1.0f + e);
-    return sigmoid_of_parts(x, larger, e * larger);
+GK_DEVICE f32 approx_gelu_tanh(f32 x) { return x * approx_reciprocal(1.0f + approx_exp2(gelu_exponent(x, x * x))); }
+
+// The sigmoid of a number with the sign of x, from 2^-|that number · log2 e|.
+GK_DEVICE ValueAndSlope approx_sigmoid_of_power(f32 x, f32 power) {
+    const f32 larger = approx_reciprocal(1.0f + power);
+    return sigmoid_of_parts(x, larger, power * larger);
 }
 
-GK_DEVICE ValueAndSlope approx_gelu_tanh_with_slope(f32 x) { return gelu_of_sigmoid(x, approx_sigmoid_with_slope(gelu_argument(x))); }
+GK_DEVICE ValueAndSlope approx_sigmoid_with_slope(f32 x) { return approx_sigmoid_of_power(x, approx_exp2(-LOG2_E * fabsf(x))); }
+
+// As gelu_of_sigmoid, which says why; one square serves the argument and its derivative.
+GK_DEVICE ValueAndSlope approx_gelu_tanh_with_slope(f32 x) {
+    const f32 square = x * x;
+    const ValueAndSlope s = approx_sigmoid_of_power(x, approx_exp2(gelu_exponent(fabsf(x), square)));
+    return {x * s.value, fmaf(x * s.slope, fmaf(0.21406445f, fminf(square, 4096.0f), 1.5957691f), s.value)};
+}

@@ -12,23 +12,36 @@
 #pragma once
 #include "include/vec.cuh"
 
+// A place in shared memory, taken from its generic address once for all copies that count from there.
+struct SharedPlace {
+#if defined(GRIFFIN_EMULATOR)
+    u8* at;
+    explicit GK_DEVICE SharedPlace(void* p) : at(static_cast<u8*>(p)) {}
+#else
+    u32 at;
+    explicit GK_DEVICE SharedPlace(void* p) : at(static_cast<u32>(__cvta_generic_to_shared(p))) {}
+#endif
+    GK_DEVICE void skip(i32 bytes) { at += bytes; }
+};
+
 // Copies the first `valid` bytes of 16 (0 to 16) from global to shared memory and fills the rest with zeros. Both addresses are multiples of 16.
 // With `valid` 0 nothing is read, but `source` must still be a well-formed address: pass the tensor's base.
-GK_DEVICE void async_copy_16(void* shared_destination, const void* source, i32 valid = 16) {
+GK_DEVICE void async_copy_16(SharedPlace destination, const void* source, i32 valid = 16) {
 #if defined(GRIFFIN_CHECKED)
-    emu::async_copy(shared_destination, source, 16u, static_cast<u32>(valid));
+    emu::async_copy(destination.at, source, 16u, static_cast<u32>(valid));
 #elif defined(GRIFFIN_EMULATOR)
     Vec<u8, 16> piece = {};
     if (valid == 16)
         piece = load_vec<16>(static_cast<const u8*>(source));
     else
         for (i32 i = 0; i < valid; ++i) piece.v[i] = static_cast<const u8*>(source)[i];
-    store_vec<16>(static_cast<u8*>(shared_destination), piece);
+    store_vec<16>(destination.at, piece);
 #else
-    const u32 destination = static_cast<u32>(__cvta_generic_to_shared(shared_destination));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination), "l"(source), "r"(valid) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(destination.at), "l"(source), "r"(valid) : "memory");
 #endif
 }
+
+GK_DEVICE void async_copy_16(void* shared_destination, const void* source, i32 valid = 16) { async_copy_16(SharedPlace(shared_destination), source, valid); }
 
 // Closes the group of the copies issued by this thread since the last commit; an empty group is fine.
 GK_DEVICE void async_commit() {

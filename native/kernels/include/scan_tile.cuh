@@ -26,21 +26,32 @@ constexpr i32 LOOK_BACK = 8;        // tiles of a group
 GK_DEVICE f32 scan_advance(f32 h, f32 a, f32 v) { return lru_advance(h, {a, v}, a == 0.0f); }
 GK_DEVICE f32 scan_decay(f32 a, f32 next) { return next == 0.0f ? 0.0f : a * next; }
 
-// Starts copying at most ROWS rows of a matrix, from `source` on, to a staged tensor T [.., TILE_CHANNELS]. Channels past `channels` are left alone.
-template <i32 ROWS, typename T>
-GK_DEVICE void stage_rows(T* staged, const T* source, i64 stride, i32 rows, i32 channels) {
-    constexpr i32 PIECES = TILE_CHANNELS / VEC16<T>, STEP = TILE_THREADS / PIECES;
-    const i32 first = static_cast<i32>(threadIdx.x) / PIECES, c = static_cast<i32>(threadIdx.x) % PIECES * VEC16<T>;
-    if (c >= channels) return;
-    const T* from = source + first * stride + c;
-    T* to = staged + first * TILE_CHANNELS + c;
-    #pragma unroll
-    for (i32 row = 0; row < ROWS; row += STEP) {
-        if (first + row < rows) async_copy_16(to, from);
-        from += STEP * stride;
-        to += STEP * TILE_CHANNELS;
+// A thread's share of copying rows of matrices to shared memory, T [.., TILE_CHANNELS] each: of every STEPth row the same 16 bytes.
+template <typename T>
+struct TileCopy {
+    static constexpr i32 PIECES = TILE_CHANNELS / VEC16<T>, STEP = TILE_THREADS / PIECES;
+
+    SharedPlace to;   // of this thread, in the first row of the stage
+    i32 row;
+    i32 c;            // channel in the matrix
+
+    GK_DEVICE TileCopy(T* stage, i32 block_c)
+        : to(stage + static_cast<i32>(threadIdx.x) * VEC16<T>), row(static_cast<i32>(threadIdx.x) / PIECES), c(block_c + static_cast<i32>(threadIdx.x) % PIECES * VEC16<T>) {}
+
+    // Starts copying `count` rows, at most ROWS, from row `first` of a matrix on, to `offset` elements into the stage. Threads with c past the width stay out.
+    template <i32 ROWS>
+    GK_DEVICE void rows(i32 offset, const void* matrix, i64 stride, i32 first, i32 count) const {
+        const T* from = static_cast<const T*>(matrix) + static_cast<u64>(static_cast<u32>(first + row)) * static_cast<u64>(stride) + static_cast<u32>(c);
+        SharedPlace place = to;
+        place.skip(offset * static_cast<i32>(sizeof(T)));
+        #pragma unroll
+        for (i32 n = 0; n < ROWS; n += STEP) {
+            if (row + n < count) async_copy_16(place, from);
+            from += STEP * stride;
+            place.skip(STEP * TILE_CHANNELS * static_cast<i32>(sizeof(T)));
+        }
     }
-}
+};
 
 // lru_decay of the block's channels, to shared f32 [TILE_CHANNELS]; 0 past the width.
 template <typename T>
@@ -59,6 +70,15 @@ GK_DEVICE void warp_positions(const i32* positions, i32 (&position)[STEPS]) {
         #pragma unroll
         for (i32 i = 0; i < M; ++i) position[n + i] = some.v[i];
     }
+}
+
+// Whether a warp's tokens are all there, and none of them starts a document or is padding: most warps', whose steps want no selects.
+template <i32 STEPS>
+GK_DEVICE bool all_go_on(const i32 (&position)[STEPS]) {
+    i32 least = position[0];
+    #pragma unroll
+    for (i32 n = 1; n < STEPS; ++n) least = min_of(least, position[n]);
+    return least > 0;
 }
 
 // This thread's share of the positions of a span of at most TOKENS tokens; what lies past the span has position -1.

@@ -62,16 +62,38 @@ GK_DEVICE void store_vec(T* p, const Vec<T, N>& x) {
 template <typename T, int N>
 constexpr int PIECE = N < VEC16<T> ? N : VEC16<T>;
 
+// Widens to f32, from out[first] on.
+template <int M, int N, typename T>
+GK_DEVICE void widen(const Vec<T, M>& x, int first, f32 (&out)[N]) {
+    #pragma unroll
+    for (int i = 0; i < M; ++i) out[first + i] = to_float(x.v[i]);
+}
+
+#if !defined(GRIFFIN_EMULATOR)
+// A pair of bf16 is one word, and each half an instruction away from f32; taken apart as 16-bit numbers, the upper one costs two.
+template <int M, int N>
+GK_DEVICE void widen(const Vec<bf16, M>& x, int first, f32 (&out)[N]) {
+    if constexpr (M % 2 == 0) {
+        union { Vec<bf16, M> vec; u32 pairs[M / 2]; } u;
+        u.vec = x;
+        #pragma unroll
+        for (int i = 0; i < M / 2; ++i) {
+            out[first + 2 * i] = __uint_as_float(u.pairs[i] << 16);
+            out[first + 2 * i + 1] = __uint_as_float(u.pairs[i] & 0xFFFF0000u);
+        }
+    } else {
+        #pragma unroll
+        for (int i = 0; i < M; ++i) out[first + i] = to_float(x.v[i]);
+    }
+}
+#endif
+
 // Vector loads, widened to f32.
 template <int N, typename T>
 GK_DEVICE void load_floats(const T* p, f32 (&out)[N]) {
     constexpr int M = PIECE<T, N>;
     #pragma unroll
-    for (int first = 0; first < N; first += M) {
-        const Vec<T, M> x = load_vec<M>(p + first);
-        #pragma unroll
-        for (int i = 0; i < M; ++i) out[first + i] = to_float(x.v[i]);
-    }
+    for (int first = 0; first < N; first += M) widen(load_vec<M>(p + first), first, out);
 }
 
 // One rounding per element, vector stores.

@@ -201,17 +201,19 @@ internal sealed class RgLruTests
     }
 
     /// <summary>By the device's multiprocessors: rows are walked where rows and channels fill it evenly, time is cut where they do not, and a few tokens are stepped through.</summary>
-    [TestCase(8192, 1, 2560, ScanForm.LookBack)]
-    [TestCase(6 * 8192, 6, 2560, ScanForm.LookBack)]
-    [TestCase(7 * 8192, 7, 2560, ScanForm.LookBack)]
-    [TestCase(8 * 8192, 8, 2560, ScanForm.Ring)]
-    [TestCase(64 * 512, 64, 2560, ScanForm.Ring)]
-    [TestCase(5 * 64, 5, 4096, ScanForm.Ring)]
-    [TestCase(8, 1, 2560, ScanForm.LookBack)]
-    [TestCase(7, 1, 2560, ScanForm.Sequential)]
-    [TestCase(64, 64, 2560, ScanForm.Sequential)]
-    public void TheFormFitsTheCall(int tokens, int rows, int width, object form) =>
-        Assert.That(ScanTiles.FormFor(KernelCatalogue.AmpleLimits with { MultiprocessorCount = 132 }, tokens, rows, width), Is.EqualTo(form));
+    [TestCase(8192, 1, 2560, 3, ScanForm.LookBack)]
+    [TestCase(6 * 8192, 6, 2560, 3, ScanForm.LookBack)]
+    [TestCase(8 * 8192, 8, 2560, 3, ScanForm.LookBack)]   // 320 blocks for 3 on each of 132
+    [TestCase(9 * 8192, 9, 2560, 3, ScanForm.Ring)]       // 360
+    [TestCase(9 * 8192, 9, 2560, 2, ScanForm.LookBack)]   // 360 for 264 places
+    [TestCase(13 * 8192, 13, 2560, 2, ScanForm.Ring)]     // 520 for two rounds of them
+    [TestCase(64 * 512, 64, 2560, 3, ScanForm.Ring)]
+    [TestCase(4 * 64, 4, 4224, 3, ScanForm.Ring)]         // 264: two on each
+    [TestCase(8, 1, 2560, 3, ScanForm.LookBack)]
+    [TestCase(7, 1, 2560, 3, ScanForm.Sequential)]
+    [TestCase(64, 64, 2560, 3, ScanForm.Sequential)]
+    public void TheFormFitsTheCall(int tokens, int rows, int width, int resident, object form) =>
+        Assert.That(ScanTiles.FormFor(KernelCatalogue.AmpleLimits with { MultiprocessorCount = 132 }, tokens, rows, width, resident), Is.EqualTo(form));
 
     [Test]
     public void RefusesWrongArguments()

@@ -33,6 +33,18 @@ internal sealed class TuningBench(GpuStream stream) : IDisposable
         return TensorView.Of(memory, 0, type, rows, columns);
     }
 
+    /// <summary>Rows of as many tokens each, every one a document from its start.</summary>
+    public PackedRows Rows(int rows, int length)
+    {
+        int[] steps = [.. Enumerable.Range(0, length)];
+        return new(
+            Integers([.. Enumerable.Repeat(steps, rows).SelectMany(row => row)]), Integers([.. Enumerable.Range(0, rows + 1).Select(row => row * length)]),
+            Integers([.. Enumerable.Range(0, rows)]), Integers(new int[rows]));
+    }
+
+    /// <summary>Memory for an op to work in; nothing where none is needed.</summary>
+    public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : Output(ElementType.Float32, 1, (bytes + 3) / 4);
+
     /// <summary>A matrix of NaN.</summary>
     public TensorView Output(ElementType type, long rows, long columns)
     {
@@ -53,6 +65,14 @@ internal sealed class TuningBench(GpuStream stream) : IDisposable
     {
         stream.Synchronize();
         foreach (DeviceMemory memory in _memory) memory.Dispose();
+    }
+
+    private TensorView Integers(int[] values)
+    {
+        DeviceMemory memory = Device.AllocateBytes(values.Length * sizeof(int));
+        _memory.Add(memory);
+        stream.CopyToDevice<int>(values, memory, 0);
+        return TensorView.Of(memory, 0, ElementType.Int32, 1, values.Length);
     }
 
     private float[] Read(TensorView view, long first, int count)

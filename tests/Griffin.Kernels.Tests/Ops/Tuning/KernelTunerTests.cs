@@ -81,6 +81,78 @@ internal sealed class KernelTunerTests
     }
 
     [Test]
+    public void ScansFollowTheRecordOfTheirClass()
+    {
+        using (GpuDevice device = Open())
+        {
+            foreach (string kernels in (string[])["rg_lru_tiles.cu", "rg_lru_backward_tiles.cu"])
+            {
+                device.Tuning.Save(new Dictionary<string, TuningRecord>
+                {
+                    [Question(device, kernels, "16 channels, 1 rows of 64 tokens")] = Times(("sequential", 3), ("ring", 2), ("look-back", 4)),
+                    [Question(device, kernels, "16 channels, 2 rows of 64 tokens")] = Times(("sequential", 3), ("ring", 2), ("chunked", 1)),   // no candidate here
+                    [Question(device, kernels, "16 channels, 2 rows of 512 tokens")] = Times(("sequential", 3), ("ring", 2), ("look-back", 1)),
+                });
+            }
+        }
+
+        using (GpuDevice device = Open())
+        {
+            RgLru forward = new(device, ElementType.Float32, 16), forced = new(device, ElementType.Float32, 16, RgLru.Sequential);
+            RgLruBackward backward = new(device, ElementType.Float32, 16);
+            foreach ((int tokens, int rows, string form) in ((int, int, string)[])
+                [(1, 1, RgLru.Ring), (128, 2, RgLru.Ring), (129, 2, RgLru.LookBack), (1025, 2, RgLru.Sequential), (129, 3, RgLru.Sequential)])
+            {
+                Assert.That(forward.VariantFor(tokens, rows), Is.EqualTo(form));
+                Assert.That(backward.VariantFor(tokens, rows), Is.EqualTo(form));
+                Assert.That(forced.VariantFor(tokens, rows), Is.EqualTo(RgLru.Sequential), "forced, as by batch invariance");
+            }
+        }
+        using (GpuDevice device = Open(useTuning: false)) Assert.That(new RgLru(device, ElementType.Float32, 16).VariantFor(1, 1), Is.EqualTo(RgLru.Sequential));
+    }
+
+    [Test]
+    public void AMeasuredScanComputesWhatTheUsualOneDoes()
+    {
+        float[] usual, measured;
+        using (GpuDevice device = Open())
+        {
+            usual = Scan(device);
+            device.Tuning.Save(new Dictionary<string, TuningRecord> { [Question(device, "rg_lru_tiles.cu", "2 rows of 64 tokens")] = Times(("look-back", 1)) });
+        }
+        using (GpuDevice device = Open()) measured = Scan(device);
+        Assert.That(measured, Is.Not.EqualTo(usual), "by other kernels: other bits");
+        Assert.That(KernelTuner.Agrees(measured, usual), Is.True);
+
+        static float[] Scan(GpuDevice device)
+        {
+            using GpuStream stream = device.CreateStream();
+            using TuningBench bench = new(stream);
+            RgLru op = new(device, ElementType.Float32, 16);
+            TensorView z = bench.Operand(ElementType.Float32, 80, 16), output = bench.Output(ElementType.Float32, 80, 16);
+            op.Run(stream, bench.Rows(2, 40), z, bench.Operand(ElementType.Float32, 80, 32), z, TensorView.Empty, bench.Operand(ElementType.Float32, 1, 16), output,
+                LayerState.None, bench.Workspace(op.WorkspaceBytes(80, 2)));
+            return bench.Ends(output);
+        }
+    }
+
+    [Test]
+    public void GatesFollowTheRecord()
+    {
+        using (GpuDevice device = Open())
+        {
+            string question = Question(device, "block_diagonal_gates.cu", "16 in blocks of 16, 4 rows");
+            device.Tuning.Save(new Dictionary<string, TuningRecord> { [question] = Times(("step-8", 5), ("general", 2), ("a variant that is gone", 1)) });
+        }
+        using (GpuDevice device = Open())
+        {
+            Assert.That(new BlockDiagonalGates(device, ElementType.Float32, 16, 1).VariantFor(3), Is.EqualTo("general"));
+            Assert.That(new BlockDiagonalGates(device, ElementType.Float32, 16, 1).VariantFor(1), Is.EqualTo("step-1"), "no record");
+            Assert.That(new BlockDiagonalGates(device, ElementType.BFloat16, 16, 1, batchInvariant: true).VariantFor(3), Is.EqualTo("mma"), "batch invariance takes no measured answer");
+        }
+    }
+
+    [Test]
     public void ADamagedFileIsNoRecord()
     {
         string file;
@@ -112,6 +184,9 @@ internal sealed class KernelTunerTests
     private static MatMul Product(GpuDevice device, bool batchInvariant = false) => new(device, ElementType.Float32, 32, 16, batchInvariant: batchInvariant);
 
     private static IEnumerable<string> Questions(GpuDevice device) => TuningQuestions.All(device, model, ElementType.Float32).Select(question => question.Key);
+
+    private static string Question(GpuDevice device, string kernels, string shape) =>
+        Questions(device).Single(key => key.StartsWith(kernels + "@", StringComparison.Ordinal) && key.Contains(shape, StringComparison.Ordinal));
 
     private static TuningRecord Times(params (string Candidate, double Microseconds)[] times) => new([.. times.Select(time => KeyValuePair.Create(time.Candidate, time.Microseconds))]);
 
