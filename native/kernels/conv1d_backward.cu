@@ -3,21 +3,22 @@
 //   d_weight[:, taps-1-k] = Σ_t dy_t · z_{t-k}                      over the t that see token t-k
 //   d_bias = Σ_t dy_t
 // Token t+k sees token t where both lie in one row and pos[t+k] >= k. Nothing flows into the state that the call began with. Padding
-// gets zeros in dx; its dy and x are not read. The two sums are over the tokens of a part; partial_sums adds the parts.
+// gets zeros in dx. The two sums are over the tokens of a part; partial_sums adds the parts.
 //
 // Shapes       x, dy, dx T [tokens, width]; input_bias T [width], may be null; weight T [width, taps]; inner strides 1;
 //              weight_parts f32 [parts, width, taps], bias_parts f32 [parts, width], parts = ceil(tokens / tokens_per_part).
 // Launch       grid (parts · ceil(width / (blockDim·VEC))), columns fastest, block (any size up to 64). A thread owns VEC channels of a part.
 //              VEC > 1 needs width, strides and addresses in multiples of VEC elements.
 //              conv1d_backward_general: any number of taps, at run time, one channel a thread.
-// Aliasing     none.
+// Aliasing     none. What padding holds may be read, and counts for nothing.
 // Determinism  a fixed order that depends on the number of tokens alone: equal bits always.
 // Error        dx half an ulp of T plus taps·2^-23 of Σ |weight·dy|; parts tokens_per_part·2^-23 of Σ |dy·z| and Σ |dy|.
 // Traffic      3·tokens·width·sizeof(T), tokens_per_part + taps - 1 rows of dy read per part; weight, and the parts of both sums, once per part.
+//              x and dy of 4 tokens are under way for each thread, asked for as earlier ones are used.
 //              conv1d_backward_general requests dy at most 2·taps + 1 times and x taps times, from the caches.
 #include "include/conv_window.cuh"
 
-// Tokens whose inputs are asked for before the first of them is used.
+// Tokens whose inputs are under way at a time.
 constexpr i32 AHEAD = 4;
 
 struct Conv1DBackwardParams {
@@ -38,7 +39,7 @@ struct Conv1DBackwardParams {
 };
 
 template <typename T, int VEC, int TAPS>
-__global__ void __launch_bounds__(64) conv1d_backward(Conv1DBackwardParams p) {
+__global__ void __launch_bounds__(64, 6) conv1d_backward(Conv1DBackwardParams p) {
     const u32 column_blocks = ceil_div(static_cast<u32>(p.width), blockDim.x * VEC);
     const i32 c = (blockIdx.x % column_blocks * blockDim.x + threadIdx.x) * VEC;
     if (c >= p.width) return;
@@ -49,8 +50,23 @@ __global__ void __launch_bounds__(64) conv1d_backward(Conv1DBackwardParams p) {
     const T* x = static_cast<const T*>(p.x) + c;
     const T* dy = static_cast<const T*>(p.dy) + c;
     const T* input_bias = p.input_bias == nullptr ? nullptr : static_cast<const T*>(p.input_bias) + c;
+    Vec<T, VEC> next_x[AHEAD], next_dy[AHEAD];
+    i32 next_position[AHEAD];   // of the token whose dy it is; -1 past the end
+    const auto ask = [&](i32 n, i32 step) {
+        const i64 t = static_cast<i64>(first) + step;
+        next_position[n] = -1;
+        if (step >= count) return;
+        next_x[n] = load_vec<VEC>(x + t * p.x_stride);
+        if (t + TAPS - 1 >= p.rows.tokens) return;
+        next_dy[n] = load_vec<VEC>(dy + (t + TAPS - 1) * p.dy_stride);
+        next_position[n] = p.rows.pos[t + TAPS - 1];
+    };
+    #pragma unroll
+    for (i32 n = 0; n < AHEAD; ++n) ask(n, n);
     f32 w[TAPS][VEC];   // [k]: the tap that looks k tokens back
     load_taps<T, VEC, TAPS>(static_cast<const T*>(p.weight) + static_cast<i64>(c) * TAPS, w);
+    f32 x_bias[VEC] = {};
+    if (input_bias != nullptr) load_floats<VEC>(input_bias, x_bias);
 
     f32 d_weight[TAPS][VEC] = {}, d_bias[VEC] = {};
     f32 d[TAPS][VEC] = {};   // [k]: dy of the token k after the current one
@@ -58,28 +74,21 @@ __global__ void __launch_bounds__(64) conv1d_backward(Conv1DBackwardParams p) {
     #pragma unroll
     for (int k = 0; k < TAPS - 1; ++k) {
         position[k] = k < p.rows.tokens - first ? p.rows.pos[first + k] : -1;
-        if (position[k] >= 0) load_floats<VEC>(dy + static_cast<i64>(first + k) * p.dy_stride, d[k]);
+        if (k < p.rows.tokens - first) load_floats<VEC>(dy + static_cast<i64>(first + k) * p.dy_stride, d[k]);
     }
     i32 row = row_of(p.rows, first);
     i32 row_end = p.rows.row_start[row + 1];
     for (i32 group = 0; group < count; group += AHEAD) {
-        f32 z[AHEAD][VEC], newest[AHEAD][VEC];
-        i32 newest_position[AHEAD];
-        #pragma unroll
-        for (i32 n = 0; n < AHEAD; ++n) {
-            const i64 t = static_cast<i64>(first) + group + n;
-            newest_position[n] = t + TAPS - 1 < p.rows.tokens ? p.rows.pos[t + TAPS - 1] : -1;
-            if (newest_position[n] >= 0) load_floats<VEC>(dy + (t + TAPS - 1) * p.dy_stride, newest[n]);
-            if (group + n < count && p.rows.pos[t] >= 0) conv_input<T, VEC>(x + t * p.x_stride, input_bias, z[n]);
-        }
         #pragma unroll
         for (i32 n = 0; n < AHEAD; ++n) {
             if (group + n >= count) break;
             const i32 t = first + group + n;
             while (t >= row_end) row_end = p.rows.row_start[++row + 1];
-            position[TAPS - 1] = newest_position[n];
-            #pragma unroll
-            for (int i = 0; i < VEC; ++i) d[TAPS - 1][i] = newest[n][i];
+            f32 z[VEC];
+            conv_input<T>(next_x[n], input_bias != nullptr, x_bias, z);
+            widen(next_dy[n], 0, d[TAPS - 1]);
+            position[TAPS - 1] = next_position[n];
+            ask(n, group + n + AHEAD);
 
             f32 sum[VEC] = {};
             if (position[0] >= 0) {
@@ -89,7 +98,7 @@ __global__ void __launch_bounds__(64) conv1d_backward(Conv1DBackwardParams p) {
                     #pragma unroll
                     for (int i = 0; i < VEC; ++i) {
                         sum[i] = fmaf(w[k][i], d[k][i], sum[i]);
-                        d_weight[k][i] = fmaf(d[k][i], z[n][i], d_weight[k][i]);
+                        d_weight[k][i] = fmaf(d[k][i], z[i], d_weight[k][i]);
                     }
                 }
                 #pragma unroll

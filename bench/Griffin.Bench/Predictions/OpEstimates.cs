@@ -70,14 +70,14 @@ internal static class OpEstimates
         new("gelu_multiply_backward<bf16, 8, 4>", Tiles(n, 4) * Tiles(f, 128 * Vector)) { Bytes = ElementwiseWork.GeluMultiplyBackward(n, f, S).Bytes, Instructions = 60 * n * f, InFlight = 48 };
 
     public static LaunchEstimate Conv1D(double n, double w) =>
-        new("conv1d<bf16, 8, 4, 64>", Tiles(n, 64) * Tiles(w, 64 * Vector)) { Bytes = ScanWork.Conv1D(n * 67 / 64, w, 4, S).Bytes, Instructions = 14 * n * w, InFlight = 64 };
+        new("conv1d<bf16, 8, 4, 64>", Tiles(n, 64) * Tiles(w, 64 * Vector)) { Bytes = ScanWork.Conv1D(n * 67 / 64, w, 4, S).Bytes, Instructions = 18 * n * w, InFlight = 128 };
 
     private static LaunchEstimate[] Conv1DBackward(double n, double w)
     {
         double parts = Math.Ceiling(n / Math.Max(64, Math.Ceiling(n / 512)));
         return
         [
-            new("conv1d_backward<bf16, 8, 4>", parts * Tiles(w, 64 * Vector)) { Bytes = ScanWork.Conv1DBackward(n, w, 4, S).Bytes + 5 * Float * parts * w, Instructions = 30 * n * w, InFlight = 64 },
+            new("conv1d_backward<bf16, 8, 4>", parts * Tiles(w, 64 * Vector)) { Bytes = ScanWork.Conv1DBackward(n, w, 4, S).Bytes + 5 * Float * parts * w, Instructions = 30 * n * w, InFlight = 128 },
             PartialSums(parts, 4 * w), PartialSums(parts, w),
         ];
     }

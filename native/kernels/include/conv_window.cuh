@@ -4,6 +4,15 @@
 #include "include/rows.cuh"
 #include "include/vec.cuh"
 
+// z at VEC channels from x as it was loaded. A kernel that loads several tokens at once does so before it looks at any.
+template <typename T, int VEC>
+GK_DEVICE void conv_input(const Vec<T, VEC>& x, bool biased, const f32 (&bias)[VEC], f32 (&z)[VEC]) {
+    widen(x, 0, z);
+    if (!biased) return;
+    #pragma unroll
+    for (int i = 0; i < VEC; ++i) z[i] = round_to<T>(z[i] + bias[i]);
+}
+
 // z at VEC channels of one token.
 template <typename T, int VEC>
 GK_DEVICE void conv_input(const T* x, const T* input_bias, f32 (&z)[VEC]) {
