@@ -45,6 +45,9 @@ internal static class CompiledKernels
         {
             var compiled = KernelCompiler.CompileOffline(nvrtc, entry.Spec, architecture);
             Assert.That(compiled.Image.Length, Is.GreaterThan(0));
+            // Where registers of a product under way are touched, ptxas waits after each product; it passes over setmaxnreg where it cannot tell the registers
+            // at the kernel's start. The log alone says so.
+            if (architecture == Hopper) Assert.That(compiled.Log, Does.Not.Contain("Potential Performance Loss"), entry.Spec.NameExpression);
             var resources = compiled.Resources ?? throw new InvalidOperationException($"{entry.Spec.NameExpression}: no report in the log\n{compiled.Log}");
             return new(architecture, entry, compiled.Image.ToArray(), resources);
         }
