@@ -25,7 +25,8 @@ GK_DEVICE void cluster_sync() {
 #if defined(GRIFFIN_EMULATOR)
     emu_cluster_sync();
 #else
-    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    // It releases and acquires without saying so; CUDA 11.8 does not know the words.
+    asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 #endif
 }
 
