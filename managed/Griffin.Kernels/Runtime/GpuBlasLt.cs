@@ -9,6 +9,9 @@ namespace Griffin.Kernels.Runtime;
 /// </summary>
 internal sealed class GpuBlasLt : IDisposable
 {
+    /// <summary>Shapes kept at once: calls of ever new lengths do not add up.</summary>
+    internal const int MostPlans = 1024;
+
     private const ulong MostAlignment = 256;
 
     private readonly BlasLt _library;
@@ -35,7 +38,11 @@ internal sealed class GpuBlasLt : IDisposable
     public bool TryMultiply(in Operand a, in Operand b, float beta, in Operand c, int m, int n, int k)
     {
         Shape shape = new(m, n, k, a.Form, b.Form, c.Form);
-        if (!_plans.TryGetValue(shape, out Plan? plan)) _plans[shape] = plan = MakePlan(shape);
+        if (!_plans.TryGetValue(shape, out Plan? plan))
+        {
+            if (_plans.Count == MostPlans) ForgetPlans();   // what is queued or captured does not need them any more
+            _plans[shape] = plan = MakePlan(shape);
+        }
         if (plan is null) return false;
         GpuBlas.Check(_library.Multiply(_handle.Value, plan.Product, 1f, a.Address, plan.A, b.Address, plan.B, beta, c.Address, plan.C, plan.Algorithm,
             _workspace.Address, (ulong)_workspace.Bytes, _stream.Handle.Value), "cublasLtMatmul");
@@ -45,9 +52,14 @@ internal sealed class GpuBlasLt : IDisposable
     public void Dispose()
     {
         if (_handle.IsClosed) return;
+        ForgetPlans();
+        _handle.Dispose();
+    }
+
+    private void ForgetPlans()
+    {
         foreach (Plan? plan in _plans.Values) plan?.Release(_library);
         _plans.Clear();
-        _handle.Dispose();
     }
 
     private Plan? MakePlan(in Shape shape)

@@ -143,6 +143,26 @@ public sealed class GpuBlasTests
         Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
     }
 
+    /// <summary>More shapes than are kept: each has its result still, the first one again too.</summary>
+    [Test]
+    public void LargeProductsOfManyShapesAreServed()
+    {
+        GpuDevice device = WithLt();
+        using GpuStream stream = device.CreateStream();
+        int shapes = GpuBlasLt.MostPlans + 2;
+        float[] ones = [.. Enumerable.Repeat(1f, shapes)];
+        using DeviceBuffer<float> xs = device.Upload<float>(ones), ys = device.Upload<float>(Poison.Floats(shapes + 1));
+        for (int inner = 1; inner <= shapes; inner++)
+        {
+            TensorView row = xs.View(1, inner);
+            stream.Blas!.MultiplyLarge(row, false, row, true, ys.View(1, shapes + 1).ColumnRange(inner - 1, 1));
+        }
+
+        stream.Blas!.MultiplyLarge(xs.View(1, 1), false, xs.View(1, 1), true, ys.View(1, shapes + 1).ColumnRange(shapes, 1));
+        stream.Synchronize();
+        Assert.That(ys.ToArray(), Is.EqualTo((float[])[.. Enumerable.Range(1, shapes).Select(inner => (float)inner), 1f]));
+    }
+
     /// <summary>Without cuBLASLt, and where it has no algorithm, cuBLAS takes large products too.</summary>
     [Test]
     public void LargeProductsFallBack([Values] bool found)
