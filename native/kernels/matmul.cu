@@ -2,21 +2,23 @@
 //
 // Shapes       x T [rows, k]; w T [columns, k] (a weight [out, in], read once); y Out [rows, columns], Out = T or f32; factors f32 [rows]; inner strides 1.
 // Kernels      matmul_mma      bf16; k and the strides of x and w multiples of 8, their addresses multiples of 16 bytes.
-//                              With Tiles = WarpgroupTiles it is for sm_90a.
+//              matmul_warpgroup  as matmul_mma, for sm_90a.
 //              matmul_skinny   for few rows; k and the strides of x and w in multiples of 16 bytes, as their addresses.
 //              matmul_general  anything. No TF32: products of f32 are f32 products.
 // Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes; Tiles = MatMulTiles<BM, BN, WM, WN>
-//                              or WarpgroupTiles (its own numbers in warpgroup_tiles.cuh).
+//              matmul_warpgroup  grid min(tiles of 128 x 256, multiprocessors), block (384), dynamic shared WarpgroupTiles::SHARED_BYTES; the maps'
+//                              boxes are 64 of k by 128 rows of x, 64 by 256 of w, with the swizzle of 128 bytes.
 //              matmul_skinny   grid (ceil(rows / BATCH), ceil(columns / 16)), block (128): a warp for four columns.
 //              matmul_general  grid (ceil(rows / 64), ceil(columns / 64)), block (256): 4 x 4 outputs a thread.
 // Aliasing     none.
 // Determinism  every output is one sum in an order that depends on k alone: a row's bits do not depend on the other rows, on their
-//              number, or (matmul_mma) on the tile shape. The three kernels differ from each other in that order: where results must
+//              number, or (matmul_mma) on the tile shape. The kernels differ from each other in that order: where results must
 //              not depend on the number of rows, matmul_mma serves all of them where it fits, else matmul_general.
 // Error        f32 accumulation, one rounding: one ulp of Out plus k · 2^-23 · sum |x · w|; with FACTORS 2^-24 of y more.
-// Traffic      least: each operand once. matmul_mma requests x ceil(columns / BN) and w ceil(rows / BM) times; matmul_skinny x
+// Traffic      least: each operand once. matmul_mma and matmul_warpgroup (BM = 128, BN = 256) request x ceil(columns / BN) and w ceil(rows / BM) times; matmul_skinny x
 //              ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
 #include "include/matmul_tiles.cuh"
+#include "include/quad.cuh"
 #include "include/vec.cuh"
 #include "include/warpgroup_tiles.cuh"
 
@@ -39,14 +41,14 @@ GK_DEVICE f32 factor_of(const MatMulParams& p, i32 row) {
     else return 1.0f;
 }
 
-template <typename Tiles, typename Out, bool FACTORS = false>
-__global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
-    extern __shared__ Vec<bf16, 8> matmul_tiles[];
-    const i32 first_row = blockIdx.x * Tiles::ROWS, first_column = blockIdx.y * Tiles::COLUMNS;
-    const typename Tiles::Accumulator sum = Tiles::run(
-        RowsOf<bf16>{static_cast<const bf16*>(p.x), p.x_stride, first_row, p.rows},
-        RowsOf<bf16>{static_cast<const bf16*>(p.w), p.w_stride, first_column, p.columns}, p.k, matmul_tiles[0].v);
+struct MatMulTensorParams {
+    TensorMap x;
+    TensorMap w;
+    MatMulParams plain;
+};
 
+template <typename Tiles, typename Out, bool FACTORS>
+GK_DEVICE void store_tile(const MatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
     const bool paired = p.columns % 2 == 0 && p.y_stride % 2 == 0 && reinterpret_cast<u64>(p.y) % (2 * sizeof(Out)) == 0;
     #pragma unroll
     for (i32 mt = 0; mt < Tiles::MT; ++mt) {
@@ -70,6 +72,61 @@ __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
             }
         }
     }
+}
+
+// The same in bf16 where eight neighbouring results lie together in 16 aligned bytes. Each lane's two columns of four fragments become eight
+// neighbouring ones, so that a quad stores 64 bytes of a row at once.
+template <typename Tiles, bool FACTORS>
+GK_DEVICE void store_tile_wide(const MatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
+    constexpr i32 VISITS = 2 * Tiles::MT;   // rows of a lane
+    static_assert(Tiles::NT % 4 == 0, "four fragments go together");
+    #pragma unroll
+    for (i32 g = 0; g < Tiles::NT / 4; ++g) {
+        u32 words[VISITS][4];
+        #pragma unroll
+        for (i32 v = 0; v < VISITS; ++v) {
+            const i32 mt = v / 2, e = v % 2 * 2, row = first_row + Tiles::warp_row() + sum.row(mt, e);
+            const f32 factor = row < p.rows ? factor_of<FACTORS>(p, row) : 0.0f;
+            #pragma unroll
+            for (i32 i = 0; i < 4; ++i) words[v][i] = mma_pack(sum.v[mt][4 * g + i][e] * factor, sum.v[mt][4 * g + i][e + 1] * factor);
+        }
+        quad_transpose(words);
+        const i32 column = first_column + Tiles::warp_column() + 32 * g + 8 * (lane_id() % 4);
+        #pragma unroll
+        for (i32 v = 0; v < VISITS; ++v) {
+            const i32 row = first_row + Tiles::warp_row() + sum.row(v / 2, v % 2 * 2);
+            if (row < p.rows && column < p.columns)
+                store_vec<4>(static_cast<u32*>(p.y) + (row * p.y_stride + column) / 2, Vec<u32, 4>{{words[v][0], words[v][1], words[v][2], words[v][3]}});
+        }
+    }
+}
+
+template <typename Tiles, typename Out, bool FACTORS = false>
+__global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
+    extern __shared__ Vec<bf16, 8> matmul_tiles[];
+    const i32 first_row = blockIdx.x * Tiles::ROWS, first_column = blockIdx.y * Tiles::COLUMNS;
+    const typename Tiles::Accumulator sum = Tiles::run(
+        RowsOf<bf16>{static_cast<const bf16*>(p.x), p.x_stride, first_row, p.rows},
+        RowsOf<bf16>{static_cast<const bf16*>(p.w), p.w_stride, first_column, p.columns}, p.k, matmul_tiles[0].v);
+    store_tile<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
+}
+
+template <typename Out, bool FACTORS = false>
+__global__ void __launch_bounds__(WarpgroupTiles::THREADS, 1) matmul_warpgroup(const __grid_constant__ MatMulTensorParams p) {
+    extern __shared__ Vec<bf16, 8> matmul_tiles[];
+    WarpgroupTiles::run(
+        matmul_tiles[0].v, p.plain.rows, p.plain.columns, p.plain.k,
+        [&](bf16* x, bf16* w, Mbarrier* full, i32 first_row, i32 first_column, i32 first_k) {
+            tensor_copy(x, p.x, full, first_k, first_row);
+            tensor_copy(w, p.w, full, first_k, first_column);
+        },
+        [&](const WarpgroupTiles::Accumulator& sum, i32 first_row, i32 first_column) {
+            if constexpr (sizeof(Out) == sizeof(bf16)) {
+                const bool wide = p.plain.columns % 8 == 0 && p.plain.y_stride % 8 == 0 && reinterpret_cast<u64>(p.plain.y) % 16 == 0;
+                if (wide) return store_tile_wide<WarpgroupTiles, FACTORS>(p.plain, sum, first_row, first_column);
+            }
+            store_tile<WarpgroupTiles, Out, FACTORS>(p.plain, sum, first_row, first_column);
+        });
 }
 
 template <typename T, typename Out, i32 BATCH>

@@ -12,16 +12,21 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
 {
     private const string Separate = "separate";   // the candidate that is the two ops
     private const int ManyRows = 1024;            // stands for the last class where it is measured
+    private const int RowsTogether = 8;           // of the gate, then of up, in a tile
     private static readonly int[] rowClasses = [64, int.MaxValue];
 
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("gated_matmul.cu"),
         Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
         // Not chosen unmeasured: it has not run on a GPU yet.
-        new KernelVariant<Shape>(WarpgroupTiles.Variant, Warpgroup) { Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner), Preferred = static _ => false },
+        new KernelVariant<Shape>(WarpgroupTiles.Variant, Warpgroup)
+        {
+            Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner) && q.Shape.Width % RowsTogether == 0,
+            Preferred = static _ => false,
+        },
         new KernelVariant<Shape>("general", q => new($"gated_matmul_general<{q.T}{q.Shape.Argument}>", 256) { TileRows = 64, TileColumns = 32 }));
 
-    private readonly PlannedKernel<GatedMatMulParams>[] _kernels;   // by row class; one where a variant is forced
+    private readonly ProductKernel<GatedMatMulParams, GatedMatMulTensorParams>[] _kernels;   // by row class; one where a variant is forced
     private readonly bool[] _pays;
 
     /// <summary>Chooses and requests the kernels.</summary>
@@ -44,8 +49,8 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         Shape[] shapes = [.. rowClasses.Select(rows => new Shape(width, inner, rows) { RowFactors = rowFactors })];
         TuningRecord?[] records = [.. shapes.Select(shape => batchInvariant ? null : device.Tuning.Find(KeyOf(shape, type)))];
         _kernels = variant is not null
-            ? [Request<Shape, GatedMatMulParams>(variants, shapes[0], variant)]
-            : [.. shapes.Select((shape, i) => Request<Shape, GatedMatMulParams>(variants, shape, records[i]?.Fastest(variants.Fitting(Query(shape)).Contains)))];
+            ? [Kernel(shapes[0], variant)]
+            : [.. shapes.Select((shape, i) => Kernel(shape, records[i]?.Fastest(variants.Fitting(Query(shape)).Contains)))];
         // Unmeasured: our tiles reach what cuBLAS does on no chip since sm_90, but save two passes over g|u where the product would be ours anyway.
         bool usually = device.Kind == GpuDeviceKind.Cuda && !device.HasBlas && type == ElementType.BFloat16;
         _pays = [.. records.Select(record => record is null ? usually : record.Fastest(_ => true) != Separate)];
@@ -82,7 +87,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         Check.Distinct(w, y);
         Check.RowFactors(factors, RowFactors, rows);
         if (rows == 0) return;
-        PlannedKernel<GatedMatMulParams> kernel = KernelFor(rows);
+        ProductKernel<GatedMatMulParams, GatedMatMulTensorParams> kernel = KernelFor(rows);
         KernelPlan plan = kernel.Plan;
         Check.Aligned(x, plan.Vector);
         Check.Aligned(w, plan.Vector);
@@ -100,7 +105,17 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
             Width = Width,
             K = Inner,
         };
-        kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Width, plan.TileColumns)), parameters);
+        if (kernel.Warpgroup is not { } warpgroup)
+        {
+            kernel.Tiled!.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Width, plan.TileColumns)), parameters);
+            return;
+        }
+        warpgroup.Launch(stream, WarpgroupTiles.Blocks(Device, plan, rows, Width), new GatedMatMulTensorParams
+        {
+            X = WarpgroupTiles.MapX(Device, x),
+            W = MapW(w),
+            Plain = parameters,
+        });
     }
 
     /// <summary>Name of the variant that a call of so many rows takes.</summary>
@@ -157,7 +172,19 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         }
     }
 
-    private PlannedKernel<GatedMatMulParams> KernelFor(int rows)
+    // Eight rows of the gate, the same eight of up, and so on: four dimensions, of which a box holds as many rows as a tile.
+    private TensorMap MapW(in TensorView w) => TensorMap.Of(Device, Type, w.Address,
+        [Inner, RowsTogether, 2, Width / RowsTogether],
+        [w.RowStride, Width * w.RowStride, RowsTogether * w.RowStride],
+        [WarpgroupTiles.Depth, RowsTogether, 2, WarpgroupTiles.Columns / (2 * RowsTogether)],
+        TensorSwizzle.Bytes128);
+
+    private ProductKernel<GatedMatMulParams, GatedMatMulTensorParams> Kernel(Shape shape, string? variant) =>
+        variants.Choose(Query(shape), variant).Variant.Name == WarpgroupTiles.Variant
+            ? new(null, Request<Shape, GatedMatMulTensorParams>(variants, shape, variant))
+            : new(Request<Shape, GatedMatMulParams>(variants, shape, variant), null);
+
+    private ProductKernel<GatedMatMulParams, GatedMatMulTensorParams> KernelFor(int rows)
     {
         if (_kernels.Length == 1) return _kernels[0];
         int chosen = Tiling.ClassOf(rowClasses, rows);
@@ -178,7 +205,7 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
 
     private static KernelPlan Warpgroup(VariantQuery<Shape> query)
     {
-        KernelPlan plan = WarpgroupTiles.Plan($"gated_matmul_mma<{WarpgroupTiles.Name}{query.Shape.Argument}>", query.Vector);
+        KernelPlan plan = WarpgroupTiles.Plan($"gated_matmul_warpgroup<{(query.Shape.RowFactors ? "true" : "false")}>", query.Vector);
         return plan with { TileColumns = plan.TileColumns / 2 };
     }
 
@@ -210,4 +237,13 @@ internal struct GatedMatMulParams
     public int Rows;
     public int Width;
     public int K;
+}
+
+/// <summary>Mirror of GatedMatMulTensorParams in gated_matmul.cu.</summary>
+[StructLayout(LayoutKind.Sequential, Size = 384)]
+internal struct GatedMatMulTensorParams
+{
+    public TensorMap X;
+    public TensorMap W;
+    public GatedMatMulParams Plain;
 }

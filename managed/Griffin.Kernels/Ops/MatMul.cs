@@ -28,7 +28,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
         // Not chosen unmeasured: it has not run on a GPU yet.
-        new KernelVariant<Shape>(WarpgroupTiles.Variant, q => WarpgroupTiles.Plan($"matmul_mma<{WarpgroupTiles.Name}, {q.Shape.Arguments}>", q.Vector))
+        new KernelVariant<Shape>(WarpgroupTiles.Variant, q => WarpgroupTiles.Plan($"matmul_warpgroup<{q.Shape.Arguments}>", q.Vector))
         {
             Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner),
             Preferred = static _ => false,
@@ -61,7 +61,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         Inner = inner;
         RowFactors = rowFactors;
         Shape shape = new(columns, inner, OutputType, batchInvariant, int.MaxValue) { RowFactors = rowFactors };
-        if (variant is not null) _ways = [new(Request<Shape, MatMulParams>(variants, shape, variant))];
+        if (variant is not null) _ways = [new(Kernel(shape, variant))];
         else _ways = [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }, useBlas && device.HasBlas && !batchInvariant && !rowFactors))];
     }
 
@@ -120,7 +120,17 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
             Columns = Columns,
             K = Inner,
         };
-        kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Columns, plan.TileColumns)), parameters);
+        if (kernel.Warpgroup is not { } warpgroup)
+        {
+            kernel.Tiled!.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Columns, plan.TileColumns)), parameters);
+            return;
+        }
+        warpgroup.Launch(stream, WarpgroupTiles.Blocks(Device, plan, rows, Columns), new MatMulTensorParams
+        {
+            X = WarpgroupTiles.MapX(Device, x),
+            W = TensorMap.Of(Device, w, WarpgroupTiles.Columns, WarpgroupTiles.Depth, TensorSwizzle.Bytes128),
+            Plain = parameters,
+        });
     }
 
     /// <summary>Name of the variant that a call of so many rows takes; null when it goes to cuBLAS or cuBLASLt.</summary>
@@ -201,13 +211,18 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     /// <summary>What a class of row counts goes to: what was measured to be the fastest, else what is usual.</summary>
     private Way ForClass(Shape shape, bool blas)
     {
-        if (shape.BatchInvariant) return new(Request<Shape, MatMulParams>(variants, shape));
+        if (shape.BatchInvariant) return new(Kernel(shape, null));
         string[] libraries = blas ? Libraries(Device) : [];
         IReadOnlyList<string> fitting = variants.Fitting(Query(shape));
         string? chosen = Device.Tuning.Find(KeyOf(shape, Type))?.Fastest(candidate => libraries.Contains(candidate) || fitting.Contains(candidate));
         if (chosen is null && libraries.Length > 0) chosen = shape.Rows > FewRows ? libraries[^1] : CuBlas;
-        return chosen is CuBlas or CuBlasLt ? new(null, chosen == CuBlasLt) : new(Request<Shape, MatMulParams>(variants, shape, chosen));
+        return chosen is CuBlas or CuBlasLt ? new(null, chosen == CuBlasLt) : new(Kernel(shape, chosen));
     }
+
+    private ProductKernel<MatMulParams, MatMulTensorParams> Kernel(Shape shape, string? variant) =>
+        variants.Choose(Query(shape), variant).Variant.Name == WarpgroupTiles.Variant
+            ? new(null, Request<Shape, MatMulTensorParams>(variants, shape, variant))
+            : new(Request<Shape, MatMulParams>(variants, shape, variant), null);
 
     private Way WayFor(int rows)
     {
@@ -237,7 +252,7 @@ public sealed class MatMul : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 
     /// <param name="Kernel">A kernel of ours; null: cuBLAS.</param>
     /// <param name="Large">Whether the products are large ones to <see cref="GpuBlas"/>: cuBLASLt.</param>
-    private readonly record struct Way(PlannedKernel<MatMulParams>? Kernel, bool Large = false);
+    private readonly record struct Way(ProductKernel<MatMulParams, MatMulTensorParams>? Kernel, bool Large = false);
 
     /// <param name="Columns">N.</param>
     /// <param name="Inner">K.</param>
@@ -268,4 +283,13 @@ internal struct MatMulParams
     public int Rows;
     public int Columns;
     public int K;
+}
+
+/// <summary>Mirror of MatMulTensorParams in matmul.cu.</summary>
+[StructLayout(LayoutKind.Sequential, Size = 384)]
+internal struct MatMulTensorParams
+{
+    public TensorMap X;
+    public TensorMap W;
+    public MatMulParams Plain;
 }

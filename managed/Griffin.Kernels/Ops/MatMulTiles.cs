@@ -31,17 +31,23 @@ internal static class WarpgroupTiles
     /// <summary>The variants' name.</summary>
     public const string Variant = "warpgroup-128x256";
 
-    /// <summary>The type's name in kernel source.</summary>
-    public const string Name = "WarpgroupTiles";
+    /// <summary>Rows of x that a tile covers.</summary>
+    public const int Rows = 128;
 
-    private const int Rows = 128, Columns = 256, Depth = 64, Stages = 4, Alignment = 1024;
+    /// <summary>Rows of w that a tile covers.</summary>
+    public const int Columns = 256;
+
+    /// <summary>Columns of x and w in one box of a tensor copy: as many bytes as its swizzle has.</summary>
+    public const int Depth = 64;
+
+    private const int Stages = 4, Alignment = 1024, Threads = 384;
 
     /// <summary>Whether a product of such operands may use it.</summary>
     public static bool Fits<TShape>(in VariantQuery<TShape> query, int inner) =>
-        query.Limits.WarpgroupProducts && query.Type == ElementType.BFloat16 && inner % query.Vector == 0;
+        query.Limits.WarpgroupProducts && query.Limits.TensorCopies && query.Type == ElementType.BFloat16 && inner % query.Vector == 0;
 
     /// <summary>The plan of a kernel over such tiles.</summary>
-    public static KernelPlan Plan(string nameExpression, int vector) => new(nameExpression, 256)
+    public static KernelPlan Plan(string nameExpression, int vector) => new(nameExpression, Threads)
     {
         Vector = vector,
         TileRows = Rows,
@@ -49,4 +55,24 @@ internal static class WarpgroupTiles
         SharedBytes = (Stages * (Rows + Columns) * Depth * sizeof(ushort)) + Alignment,
         Architecture = "sm_90a",
     };
+
+    /// <summary>The map of x.</summary>
+    public static TensorMap MapX(GpuDevice device, in TensorView x) => TensorMap.Of(device, x, Rows, Depth, TensorSwizzle.Bytes128);
+
+    /// <summary>Blocks of a launch: each takes tile after tile.</summary>
+    public static long Blocks(GpuDevice device, KernelPlan plan, long rows, long columns) => Math.Min(plan.BlocksFor(rows, columns), device.Limits.MultiprocessorCount);
+}
+
+/// <summary>A chosen kernel of a product: over tiles, or by warpgroups with tensor maps, whose parameters are others.</summary>
+/// <typeparam name="TParams">Parameters of the kernels over tiles.</typeparam>
+/// <typeparam name="TTensorParams">Parameters of the kernel by warpgroups.</typeparam>
+internal sealed record ProductKernel<TParams, TTensorParams>(PlannedKernel<TParams>? Tiled, PlannedKernel<TTensorParams>? Warpgroup)
+    where TParams : unmanaged
+    where TTensorParams : unmanaged
+{
+    /// <summary>Name of the variant.</summary>
+    public string Variant => Tiled?.Variant ?? Warpgroup!.Variant;
+
+    /// <summary>Its launch numbers.</summary>
+    public KernelPlan Plan => Tiled?.Plan ?? Warpgroup!.Plan;
 }

@@ -37,7 +37,7 @@ public unsafe struct TensorMap
     /// <param name="device">Where it lies; its limits allow tensor copies.</param>
     /// <param name="matrix">The matrix: its address and row stride are multiples of 16 bytes.</param>
     /// <param name="boxRows">Rows of the box, 256 at most.</param>
-    /// <param name="boxColumns">Columns of the box, in all a multiple of 16 bytes and no wider than the swizzle.</param>
+    /// <param name="boxColumns">Columns of the box, in all as many bytes as the swizzle has, without one a multiple of 16.</param>
     /// <param name="swizzle">How the box lies in shared memory.</param>
     /// <exception cref="ArgumentException">The driver refuses such a map.</exception>
     public static TensorMap Of(GpuDevice device, in TensorView matrix, int boxRows, int boxColumns, TensorSwizzle swizzle) =>
@@ -58,6 +58,8 @@ public unsafe struct TensorMap
         int rank = dimensions.Length;
         if (rank is 0 or > MaxRank || strides.Length != rank - 1 || box.Length != rank)
             throw new ArgumentException($"A tensor map has 1 to {MaxRank} dimensions, one stride less and as many sides of a box.", nameof(dimensions));
+        if (swizzle != TensorSwizzle.None && box[0] * type.SizeOf() != 16 << (int)swizzle)
+            throw new ArgumentException($"A box of rows of {box[0] * type.SizeOf()} bytes does not fit the swizzle {swizzle}.", nameof(box));
         ulong* sizes = stackalloc ulong[MaxRank];
         ulong* distances = stackalloc ulong[MaxRank];
         uint* sides = stackalloc uint[MaxRank];

@@ -111,13 +111,18 @@ void bulk_landed(Worker* worker, u32 thread, void* destination, u32 bytes) {
     worker->async_landed(thread, reinterpret_cast<u64>(destination), bytes, cell::kWriteByProxy);
 }
 
-void proxy_read(u32 thread, const void* address, u32 bytes, const void* site) {
-    Worker* worker = current_worker;
+void product_begins(Worker* worker, u32 first, u32 threads) { worker->ordering.begin_product(worker->reader_of(first), first, threads); }
+
+void product_read(Worker* worker, u32 first, u32 thread, const void* address, u32 bytes, const void* site) {
     const u32 running = worker->thread;
-    worker->thread = thread;
+    worker->thread = worker->reader_of(first);
     worker->proxy_read(reinterpret_cast<u64>(address), bytes, site);
+    worker->thread = thread;
+    if (worker->counting) worker->count(reinterpret_cast<u64>(address), bytes, Access::Read, site);
     worker->thread = running;
 }
+
+void product_waited(Worker* worker, u32 first, u32 thread) { worker->see_product(worker->reader_of(first), thread); }
 
 void proxy_fenced(Worker* worker, u32 thread) { worker->fence_proxy(thread); }
 

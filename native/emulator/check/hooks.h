@@ -112,8 +112,12 @@ void async_landed(Worker* worker, std::uint32_t thread, void* destination, std::
 void bulk_issued(void* destination, std::uint32_t bytes, const void* site);
 void bulk_source(const void* source, std::uint32_t bytes, const void* site);
 void bulk_landed(Worker* worker, std::uint32_t thread, void* destination, std::uint32_t bytes);
-// A read of shared memory through the async proxy on behalf of a thread, by a product of its warpgroup.
-void proxy_read(std::uint32_t thread, const void* address, std::uint32_t bytes, const void* site);
+// A product of a warpgroup reads as one reader of its own, who has seen what all of the warpgroup's threads (from `first` on) had seen when they began it.
+void product_begins(Worker* worker, std::uint32_t first, std::uint32_t threads);
+// The read of one of its threads, through the async proxy.
+void product_read(Worker* worker, std::uint32_t first, std::uint32_t thread, const void* address, std::uint32_t bytes, const void* site);
+// The thread has waited: the reads so far lie behind it.
+void product_waited(Worker* worker, std::uint32_t first, std::uint32_t thread);
 // The thread's own writes so far may be read through the async proxy.
 void proxy_fenced(Worker* worker, std::uint32_t thread);
 // Order by objects that not all threads meet at (named barriers, mbarriers). What a thread did before it released one is seen by those

@@ -20,8 +20,11 @@ public:
     void release(u64 object, u32 thread, u32 time);
     void complete_phase(u64 object);
     void acquire(u64 object, u32 thread);
-    // The lanes of a warp have met: each has seen what the others have.
-    void join_warp(u32 warp);
+    // `reader` has seen what all of these threads have.
+    void begin_product(u32 reader, u32 first, u32 threads);
+    void see(u32 thread, u32 other, u32 time);
+    // The lanes of a warp have met: each has seen what the others did, and what they have seen.
+    void join_warp(u32 warp, u32 time);
     // Times start anew, and everything before is in order.
     void forget();
 

@@ -77,6 +77,7 @@ void forget_source_lines() {
 
 std::string thread_text(const Worker& worker, u32 thread) {
     const Dim3 size = worker.launch->info.block;
+    if (const u32 threads = size.x * size.y * size.z; thread >= threads) return "of warpgroup " + std::to_string(thread - threads) + "'s product";
     return index_text({thread % size.x, thread / size.x % size.y, thread / size.x / size.y});
 }
 

@@ -1,9 +1,12 @@
 // Shared memory of the running block: bounds, initialisation, copies that have not landed, and races between two barriers.
 #include "check/worker.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace check {
+
+constexpr u32 kMostReaders = 8;   // warpgroups of a block
 
 const SharedArray* Worker::array_of(u64 offset, u64 bytes) const {
     for (const SharedArray& array : arrays)
@@ -153,8 +156,8 @@ void Worker::bulk_issued(u64 destination, u32 bytes, const void* site) {
 
 void Worker::proxy_read(u64 address, u32 bytes, const void* site) {
     const u64 offset = address - shared_base;
-    access(address, bytes, Access::Read, false, site);
     if (offset >= kSharedArenaBytes) fault(kIllegalAddress, "an operand of a warpgroup's product is not in the block's shared memory", site);
+    shared_access(offset, bytes, Access::Read, site);
     for (u64 i = offset / 2; i <= (offset + bytes - 1) / 2; ++i) {
         const u32 write = cells[i].write;
         if ((write & cell::kWriteKind) == cell::kWriteByProxy || cell::time_of(write) < proxy_fences[cell::thread_of(write)]) continue;
@@ -173,6 +176,16 @@ void Worker::release(u64 object, u32 by_thread) {
 void Worker::fence_proxy(u32 by_thread) {
     advance(1);
     proxy_fences[by_thread] = time;
+}
+
+u32 Worker::reader_of(u32 first_thread) const {
+    const Dim3 size = launch->info.block;
+    return std::min(size.x * size.y * size.z + first_thread / 128, cell::kThreadMask);
+}
+
+void Worker::see_product(u32 reader, u32 by_thread) {
+    advance(1);
+    ordering.see(by_thread, reader, time);
 }
 
 void Worker::advance(u32 steps) {
@@ -204,7 +217,7 @@ void Worker::start_block(Launch* of_launch, Dim3 index) {
     in_step = false;
     arrays.clear();
     const Dim3 size = of_launch->info.block;
-    ordering.start_block(size.x * size.y * size.z);
+    ordering.start_block(std::min(size.x * size.y * size.z + kMostReaders, cell::kThreadMask + 1));
     proxy_fences.assign(size.x * size.y * size.z, 0);
     advance(2);
     block_start = time - 1;
@@ -220,7 +233,7 @@ void Worker::pass_barrier() {
 void Worker::order_warp(u32 warp) {
     advance(1);
     warp_met[warp] = time;
-    ordering.join_warp(warp);
+    ordering.join_warp(warp, time);
 }
 
 } // namespace check

@@ -91,6 +91,9 @@ struct Worker {
     void order_warp(u32 warp);
     void release(u64 object, u32 by_thread);
     void fence_proxy(u32 by_thread);
+    // Products of warpgroups are readers numbered behind the block's threads.
+    u32 reader_of(u32 first_thread) const;
+    void see_product(u32 reader, u32 by_thread);
 
 private:
     void device_access(u64 address, u64 bytes, Access kind, const void* site);

@@ -191,8 +191,15 @@ EmuThread* BlockRunner::take_ready() {
     return &_threads[_ready[_ready_head++ % kMaxThreads]];
 }
 
+// Bulk copies that others wait for land when nothing else can go on. True when somebody can now.
+bool BlockRunner::land_waited_copies() {
+    while (!_block.ready && _bulk.land_waited()) {}
+    return _block.ready != 0;
+}
+
 // Chooses what runs next on this operating-system thread: a parked thread that may go on, else threads not started yet.
 void* BlockRunner::next_stack_pointer() {
+    if (!_block.ready && _block.next == _block.count) land_waited_copies();
     if (_block.ready) {
         EmuThread* thread = take_ready();
         --_parked;
@@ -231,7 +238,7 @@ void BlockRunner::thread_ended() {
 }
 
 void BlockRunner::threads_exhausted() {
-    if (_block.ready) thread_ended();
+    if (_block.ready || land_waited_copies()) thread_ended();
     if (_parked) fail_deadlock();
     if (_watched && _bulk.under_way()) fail(CUDA_ERROR_LAUNCH_FAILED, "the block has ended, and nobody has waited for a bulk copy", nullptr);
     if (_watched && _products.under_way()) fail(CUDA_ERROR_LAUNCH_FAILED, "the block has ended, and nobody has waited for a product of a warpgroup", nullptr);

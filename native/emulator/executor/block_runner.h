@@ -83,6 +83,7 @@ private:
     void announce_block();
     void park(EmuThread* self);
     void* next_stack_pointer();
+    bool land_waited_copies();
     void make_ready(EmuThread* thread) { _ready[_ready_tail++ % kMaxThreads] = thread->linear; ++_block.ready; }
     EmuThread* take_ready();
     void forget_block();

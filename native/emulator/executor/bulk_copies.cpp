@@ -101,4 +101,13 @@ void BulkCopies::land(void* barrier) {
     }
 }
 
+bool BulkCopies::land_waited() {
+    for (const Copy& copy : _copies) {
+        if (!_runner.mbarriers().waited_for(copy.barrier)) continue;
+        land(copy.barrier);
+        return true;
+    }
+    return false;
+}
+
 } // namespace emu

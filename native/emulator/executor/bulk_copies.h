@@ -1,4 +1,5 @@
-// cp.async.bulk and cp.async.bulk.tensor from global to shared memory: copies that land, and are counted by their mbarrier, when a thread waits for it.
+// cp.async.bulk and cp.async.bulk.tensor from global to shared memory: copies that land, and are counted by their mbarrier,
+// when a thread waits for it, or, where it waits already, when no other can go on.
 #pragma once
 
 #include "shim/abi.h"
@@ -16,6 +17,8 @@ public:
     void issue_tensor(void* destination, const void* map, const int* coordinates, unsigned rank, void* barrier, const void* site);
     // What was issued for the barrier.
     void land(void* barrier);
+    // The same for one barrier that threads wait for; false when there is none.
+    bool land_waited();
     bool under_way() const { return !_copies.empty(); }
     void reset() { _copies.clear(); }
 

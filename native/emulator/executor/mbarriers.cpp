@@ -33,6 +33,7 @@ void Mbarriers::require_for_copies(void* barrier, const void* site) {
 
 void Mbarriers::arrive(void* barrier, unsigned expected_bytes, const void* site) {
     Mbarrier& state = find(barrier, site);
+    if (expected_bytes >= 1u << 20) _runner.fail(CUDA_ERROR_ILLEGAL_INSTRUCTION, "an mbarrier counts fewer than 2^20 bytes in a phase", site);
     if (state.missing == 0) _runner.fail(CUDA_ERROR_LAUNCH_FAILED, "more arrivals at an mbarrier than its phase expects", site);
     if (_runner.watched()) check::released(_runner.checker(), reinterpret_cast<std::uint64_t>(barrier), emu_current->linear);
     state.bytes += expected_bytes;
@@ -68,6 +69,11 @@ void Mbarriers::wait(void* barrier, unsigned parity, const void* site) {
         if (_barriers[barrier].phase != phase + 1) _runner.fail(CUDA_ERROR_LAUNCH_FAILED, "the mbarrier has gone on by two phases while a thread waited for one", site);
     }
     if (_runner.watched()) check::acquired(_runner.checker(), reinterpret_cast<std::uint64_t>(barrier), emu_current->linear);
+}
+
+bool Mbarriers::waited_for(void* barrier) const {
+    auto found = _barriers.find(barrier);
+    return found != _barriers.end() && !found->second.waiting.empty();
 }
 
 std::string Mbarriers::describe_missing() const {

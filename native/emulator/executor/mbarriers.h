@@ -26,6 +26,7 @@ public:
     void require_for_copies(void* barrier, const void* site);
     // A bulk copy issued by the thread has brought so many bytes.
     void complete_bytes(void* barrier, unsigned bytes, unsigned thread);
+    bool waited_for(void* barrier) const;
     // "1 arrivals and 4096 bytes are missing": of the barriers that threads wait for.
     std::string describe_missing() const;
     void reset() { _barriers.clear(); }

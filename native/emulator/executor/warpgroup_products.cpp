@@ -93,6 +93,7 @@ void WarpgroupProducts::start(Group& group, const void* site) {
     }
     if (product.columns % 8 != 0 || product.columns == 0 || product.columns > kMaxColumns)
         _runner.fail(CUDA_ERROR_ILLEGAL_INSTRUCTION, "a warpgroup's product of " + std::to_string(product.columns) + " columns", site);
+    if (_runner.watched()) check::product_begins(_runner.checker(), emu_current->linear / kThreads * kThreads, kThreads);
     Tile& tile = tile_of(group, product, site);
     tile.last = ++group.begun;
     Product queued{product, &tile, nullptr, site};
@@ -123,6 +124,7 @@ void WarpgroupProducts::wait(int groups_left, const void* site) {
         group.queue.erase(group.queue.begin(), group.queue.begin() + count);
         group.done = reached;
     }
+    if (_runner.watched()) check::product_waited(_runner.checker(), emu_current->linear - lane, emu_current->linear);
     for (const auto& tile : group.tiles)
         if (tile->held[lane] && tile->last <= reached) hand_back(*tile, lane);
 }
@@ -140,7 +142,7 @@ void WarpgroupProducts::compute(Product& product, unsigned first) {
 
     // Eight neighbours of an operand, on behalf of the thread that would read them.
     const auto read = [&](std::uint32_t shared, unsigned thread, unsigned short (&piece)[8]) {
-        if (_runner.watched()) check::proxy_read(first + thread % kThreads, window + shared, sizeof(piece), product.site);
+        if (_runner.watched()) check::product_read(_runner.checker(), first, first + thread % kThreads, window + shared, sizeof(piece), product.site);
         memcpy(piece, window + shared, sizeof(piece));
     };
     const auto load = [&](std::uint64_t bits, bool transposed, unsigned rows, const auto& store) {

@@ -14,7 +14,7 @@ constexpr uint64_t kLargestDimension = uint64_t{1} << 32, kLargestStride = uint6
 
 } // namespace
 
-// Tiles without interleaving, their elements adjacent, filled with zeros outside the tensor; anything else is not supported here.
+// Tiles without interleaving, their elements adjacent, as wide as their swizzle, filled with zeros outside the tensor; anything else is not supported here.
 GRIFFIN_EXPORT CUresult cuTensorMapEncodeTiled(void* map, int type, uint32_t rank, void* address, const uint64_t* dimensions, const uint64_t* strides,
                                                const uint32_t* box, const uint32_t* element_strides, int interleave, int swizzle, int l2_promotion, int fill) {
     const auto multiple = [](const void* pointer, uintptr_t of) { return reinterpret_cast<uintptr_t>(pointer) % of == 0; };
@@ -42,6 +42,7 @@ GRIFFIN_EXPORT CUresult cuTensorMapEncodeTiled(void* map, int type, uint32_t ran
     }
     const unsigned row_bytes = box[0] * encoded.element_bytes;
     if (row_bytes % 16 != 0 || (swizzle != 0 && row_bytes > encoded.swizzle_bytes)) return CUDA_ERROR_INVALID_VALUE;
+    if (swizzle != 0 && row_bytes != encoded.swizzle_bytes) return CUDA_ERROR_NOT_SUPPORTED;
     memset(map, 0, kTensorMapBytes);
     memcpy(map, &encoded, sizeof(encoded));
     return CUDA_SUCCESS;

@@ -12,7 +12,7 @@
 // A tensor copy brings a box of a tensor of 1 to 5 dimensions as a TensorMap describes it, zeros where the box leaves the tensor, rows of the box
 // one after another, swizzled as the map says. The map is a kernel parameter: const __grid_constant__, or part of a struct that is.
 //
-// On the emulator a copy lands when a thread waits for its mbarrier, and not before. Its checked kernels see: a read of what has not landed, a
+// On the emulator a copy lands when a thread waits for its mbarrier, as late as can be. Its checked kernels see: a read of what has not landed, a
 // copy over what others still read, a wait that never ends, a barrier that no fence has made known to the copies.
 //
 // Unproved: the PTX forms compile for sm_90a, but have not run on a GPU so far; tests ran their twins on the emulator.

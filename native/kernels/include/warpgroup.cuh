@@ -1,4 +1,4 @@
-// Products of a warpgroup (wgmma, sm_90a only): C[64, N] += A[64, 16] · B[16, N], bfloat16 operands, float32 accumulators, N = 64, 128 or 256.
+// Products of a warpgroup (wgmma, sm_90a only): C[64, N] += A[64, 16] · B[16, N], bfloat16 operands, float32 accumulators, N = 64, 80, 128 or 256.
 //
 // A warpgroup is 128 threads of one block whose first is a multiple of 128; all of them call these together with the same operands. Warp w of it
 // holds rows 16·w to 16·w + 15 of C, its fragments lying as MmaAccumulator<1, N / 8>'s; A in registers lies as MmaFragmentA's.
@@ -29,12 +29,15 @@ enum class WarpgroupSwizzle : i32 { None, Bytes128, Bytes64, Bytes32 };
 //     K-major      `stride`: to the next eight rows; `leading`: without a swizzle, to the next eight of k
 //     transposed   `stride`: to the next eight of k; `leading`: to the rows after one width of the swizzle. Without a swizzle the two change places
 GK_DEVICE u64 warpgroup_descriptor(const void* tile, i32 leading, i32 stride, WarpgroupSwizzle swizzle = WarpgroupSwizzle::Bytes128) {
-    const u64 address = static_cast<u64>(__cvta_generic_to_shared(tile));
-    return (address & 0x3ffff) >> 4 | static_cast<u64>(leading & 0x3ffff) >> 4 << 16 | static_cast<u64>(stride & 0x3ffff) >> 4 << 32 | static_cast<u64>(swizzle) << 62;
+    u32 low = static_cast<u32>(__cvta_generic_to_shared(tile) & 0x3ffff) >> 4 | static_cast<u32>(leading & 0x3ffff) >> 4 << 16;
+#if !defined(GRIFFIN_EMULATOR)
+    low = __shfl_sync(0xffffffffu, low, 0);   // the same in all lanes, which the compiler is to know: then what follows needs no registers of theirs
+#endif
+    return static_cast<u64>(stride & 0x3ffff) >> 4 << 32 | static_cast<u64>(swizzle) << 62 | low;
 }
 
-// The same layout, so many bytes on.
-GK_DEVICE u64 warpgroup_advance(u64 descriptor, i32 bytes) { return descriptor + (bytes >> 4); }
+// The same layout, so many bytes on: the address is in the low word, and no carry leaves it.
+GK_DEVICE u64 warpgroup_advance(u64 descriptor, i32 bytes) { return (descriptor & ~0xffffffffull) | (static_cast<u32>(descriptor) + static_cast<u32>(bytes >> 4)); }
 
 // Where byte `offset` of a tile with rows of 128 bytes lies under that swizzle.
 GK_DEVICE i32 swizzle_128(i32 offset) { return offset ^ (offset >> 7 & 7) << 4; }
@@ -96,11 +99,13 @@ GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], const u32 (&a)[4], u64 b, bool
 #define GK_30 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, " GK_TENS(1) GK_TENS(2)
 #define GK_60 GK_30 GK_TENS(3) GK_TENS(4) GK_TENS(5)
 #define GK_PLACES_64 GK_30 "%30, %31"
+#define GK_PLACES_80 GK_30 "%30, %31, %32, %33, %34, %35, %36, %37, %38, %39"
 #define GK_PLACES_128 GK_60 "%60, %61, %62, %63"
 #define GK_PLACES_256 GK_60 GK_TENS(6) GK_TENS(7) GK_TENS(8) GK_TENS(9) GK_TENS(10) GK_TENS(11) "%120, %121, %122, %123, %124, %125, %126, %127"
 #define GK_C1(n) "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])
 #define GK_C4(n) GK_C1(n), GK_C1(n + 1), GK_C1(n + 2), GK_C1(n + 3)
 #define GK_C_64 GK_C4(0), GK_C4(4)
+#define GK_C_80 GK_C_64, GK_C1(8), GK_C1(9)
 #define GK_C_128 GK_C_64, GK_C4(8), GK_C4(12)
 #define GK_C_256 GK_C_128, GK_C4(16), GK_C4(20), GK_C4(24), GK_C4(28)
 
@@ -123,8 +128,9 @@ GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], const u32 (&a)[4], u64 b, bool
 // c += A · B, or c = A · B where `accumulate` is false.
 template <bool TransposedA = false, bool TransposedB = false, i32 NT>
 GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], u64 a, u64 b, bool accumulate = true) {
-    static_assert(NT == 8 || NT == 16 || NT == 32, "N is 64, 128 or 256");
+    static_assert(NT == 8 || NT == 10 || NT == 16 || NT == 32, "N is 64, 80, 128 or 256");
     GK_WGMMA_SHARED(64, "%32", "%33", "%34", "%35", "%36");
+    GK_WGMMA_SHARED(80, "%40", "%41", "%42", "%43", "%44");
     GK_WGMMA_SHARED(128, "%64", "%65", "%66", "%67", "%68");
     GK_WGMMA_SHARED(256, "%128", "%129", "%130", "%131", "%132");
 }
@@ -132,8 +138,9 @@ GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], u64 a, u64 b, bool accumulate 
 // The same with A in registers, which stay as they are until the wait.
 template <bool TransposedB = false, i32 NT>
 GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], const u32 (&a)[4], u64 b, bool accumulate = true) {
-    static_assert(NT == 8 || NT == 16 || NT == 32, "N is 64, 128 or 256");
+    static_assert(NT == 8 || NT == 10 || NT == 16 || NT == 32, "N is 64, 80, 128 or 256");
     GK_WGMMA_REGISTERS(64, "%32", "%33", "%34", "%35", "%36", "%37", "%38");
+    GK_WGMMA_REGISTERS(80, "%40", "%41", "%42", "%43", "%44", "%45", "%46");
     GK_WGMMA_REGISTERS(128, "%64", "%65", "%66", "%67", "%68", "%69", "%70");
     GK_WGMMA_REGISTERS(256, "%128", "%129", "%130", "%131", "%132", "%133", "%134");
 }
@@ -141,11 +148,13 @@ GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], const u32 (&a)[4], u64 b, bool
 #undef GK_30
 #undef GK_60
 #undef GK_PLACES_64
+#undef GK_PLACES_80
 #undef GK_PLACES_128
 #undef GK_PLACES_256
 #undef GK_C1
 #undef GK_C4
 #undef GK_C_64
+#undef GK_C_80
 #undef GK_C_128
 #undef GK_C_256
 #undef GK_WGMMA_SHARED

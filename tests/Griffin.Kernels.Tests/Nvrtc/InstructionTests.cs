@@ -129,5 +129,22 @@ internal sealed class InstructionTests
         });
     }
 
+    /// <summary>Products of many rows on Hopper: operands by tensor copies, registers moved from the copying warps to the multiplying ones, whole sectors stored.</summary>
+    [TestCase("matmul_warpgroup<bf16>")]
+    [TestCase("gated_matmul_warpgroup<false>")]
+    public void Hopper_products_copy_tensors(string kernel)
+    {
+        var code = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel), CompiledKernels.Hopper);
+        Assert.Multiple(() =>
+        {
+            Assert.That(code.Count("UTMALDG"), Is.EqualTo(2), code.ToString());
+            Assert.That(code.Count("LDGSTS"), Is.Zero, code.ToString());
+            Assert.That(code.Count("HGMMA"), Is.EqualTo(4), code.ToString());
+            Assert.That(code.Count("USETMAXREG"), Is.EqualTo(2), code.ToString());
+            Assert.That(code.Count("SYNCS"), Is.Positive, code.ToString());
+            Assert.That(code.Count("STG.E.128"), Is.Positive, code.ToString());
+        });
+    }
+
     private static Disassembly On(CatalogueEntry entry, string architecture) => Disassembly.Of(CompiledKernels.Of(Version, entry, architecture));
 }

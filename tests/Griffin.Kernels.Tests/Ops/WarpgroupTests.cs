@@ -34,19 +34,20 @@ public sealed class WarpgroupTests
             MmaAccumulator<1, N / 8> sum;
             sum.fill(1.0f);   // not counted: the first product overwrites it
             const u64 at_a = warpgroup_descriptor(a, p.a_leading, p.a_stride, swizzle), at_b = warpgroup_descriptor(b, p.b_leading, p.b_stride, swizzle);
-            if (p.fault != NO_FENCE) warpgroup_fence();
-            for (i32 step = 0; step < p.k / 16; ++step) {
-                const u64 b_step = warpgroup_advance(at_b, step * p.b_step);
-                if constexpr (REGISTERS) {   // plain rows of A
-                    u32 fragment[4];
-                    for (i32 r = 0; r < 4; ++r) {
-                        const i32 row = 16 * warp_id() + lane_id() / 4 + 8 * (r % 2), k = 16 * step + 2 * (lane_id() % 4) + 8 * (r / 2);
-                        fragment[r] = *reinterpret_cast<const u32*>(a + 2 * (row * p.k + k));
-                    }
-                    warpgroup_product<TRANSPOSED_B>(sum.v[0], fragment, b_step, step != 0);
-                } else {
-                    warpgroup_product<TRANSPOSED_A, TRANSPOSED_B>(sum.v[0], warpgroup_advance(at_a, step * p.a_step), b_step, step != 0);
+            if constexpr (REGISTERS) {   // plain rows of A, 64 of k
+                u32 fragments[4][4];
+                #pragma unroll
+                for (i32 i = 0; i < 16; ++i) {
+                    const i32 row = 16 * warp_id() + lane_id() / 4 + 8 * (i % 2), k = 16 * (i / 4) + 2 * (lane_id() % 4) + 8 * (i / 2 % 2);
+                    fragments[i / 4][i % 4] = *reinterpret_cast<const u32*>(a + 2 * (row * p.k + k));
                 }
+                warpgroup_fence();
+                #pragma unroll
+                for (i32 step = 0; step < 4; ++step) warpgroup_product<TRANSPOSED_B>(sum.v[0], fragments[step], warpgroup_advance(at_b, step * p.b_step), step != 0);
+            } else {
+                if (p.fault != NO_FENCE) warpgroup_fence();
+                for (i32 step = 0; step < p.k / 16; ++step)
+                    warpgroup_product<TRANSPOSED_A, TRANSPOSED_B>(sum.v[0], warpgroup_advance(at_a, step * p.a_step), warpgroup_advance(at_b, step * p.b_step), step != 0);
             }
             warpgroup_commit();
             if (p.fault == NEVER_WAITED) return;
@@ -81,11 +82,11 @@ public sealed class WarpgroupTests
     }
 
     [Test]
-    public void Products_match_float64([Values(64, 128, 256)] int n, [Values] bool transposedA, [Values] bool transposedB, [Values(0, 32, 64, 128)] int swizzle) =>
+    public void Products_match_float64([Values(64, 80, 128, 256)] int n, [Values] bool transposedA, [Values] bool transposedB, [Values(0, 32, 64, 128)] int swizzle) =>
         Check(n, swizzle / 2 is 0 ? 32 : Math.Max(16, swizzle / 2), transposedA, transposedB, swizzle);
 
     [Test]
-    public void Products_of_registers_match_float64([Values(64, 128, 256)] int n, [Values] bool transposedB) => Check(n, 64, false, transposedB, 128, registers: true);
+    public void Products_of_registers_match_float64([Values(64, 80, 128, 256)] int n, [Values] bool transposedB) => Check(n, 64, false, transposedB, 128, registers: true);
 
     /// <summary>What a GPU would show only now and then: registers looked at early, writes that the products may not see yet.</summary>
     [TestCase(Fault.NoFence, "without wgmma.fence")]
@@ -170,7 +171,7 @@ public sealed class WarpgroupTests
         var (outer, inner) = transposed ? (k, rows) : (rows, k);   // inner: the contiguous index
         var tile = swizzle == 0
             ? transposed ? new Tile(new byte[outer / 8 * (inner * 16)], inner * 16, 128, 2 * inner * 16) : new Tile(new byte[(outer / 8 * ((inner / 8 * 128) + 16))], 128, (inner / 8 * 128) + 16, 256)
-            : transposed ? new Tile(new byte[outer * inner * 2], outer * swizzle, 8 * swizzle, 16 * swizzle) : new Tile(new byte[outer * inner * 2], 16, 8 * swizzle, 32);
+            : transposed ? new Tile(new byte[outer * ((inner + (swizzle / 2) - 1) / (swizzle / 2)) * swizzle], outer * swizzle, 8 * swizzle, 16 * swizzle) : new Tile(new byte[outer * inner * 2], 16, 8 * swizzle, 32);
         for (var row = 0; row < rows; row++)
         {
             for (var p = 0; p < k; p++)
