@@ -8,15 +8,18 @@
 // Shapes       in T [rows, k]; w T [width, k]; bias T [width], may be null; scale T [width]; x, scaled T [rows, width];
 //              squares f32 [rows, ceil(width / 32)], adjacent rows: the sum of x² over 32 columns each; factors f32 [rows]; inner strides 1.
 // Kernels      residual_matmul_mma       bf16; k, width and all strides multiples of 8, addresses of 16 bytes.
+//              residual_matmul_warpgroup  Tiles = WarpgroupTiles; as residual_matmul_mma, for sm_90a.
 //              residual_matmul_general   anything. No TF32.
 //              residual_factors          squares into factors, after either.
 // Launch       residual_matmul_mma       Tiles of matmul_tiles.cuh whose warps cover multiples of 32 columns: grid (ceil(rows / Tiles::ROWS),
 //                                        ceil(width / Tiles::COLUMNS)), block (Tiles::THREADS), dynamic shared Tiles::SHARED_BYTES.
+//              residual_matmul_warpgroup  grid min(tiles of 128 x 256, multiprocessors), block (384), dynamic shared WarpgroupTiles::SHARED_BYTES; the maps'
+//                                        boxes are 64 of k by 128 rows of in, 64 by 256 of w, with the swizzle of 128 bytes.
 //              residual_matmul_general   grid (ceil(rows / 64), ceil(width / 64)), block (256).
 //              residual_factors          grid (ceil(rows / 8)), block (256): a warp a row.
 // Aliasing     x in place; scaled is not x.
 // Determinism  the product as matmul.cu, so that x has the bits of matmul and rms_norm's residual. Squares add up by eights of neighbouring columns, then in
-//              a butterfly, then the parts of a row in a fixed order: none of it depends on the rows or on the tile. The general kernel has orders of its own.
+//              a butterfly, then the parts of a row in a fixed order: none of it depends on the rows or on the tile. Kernels differ from each other as matmul.cu's do.
 // Error        x: the product one ulp of T plus k · 2^-23 · Σ |in · w|, then one rounding of the sum. scaled: one rounding. factors: (20 + width / 1024) · 2^-24
 //              relative, from the x that was stored.
 // Traffic      in ceil(width / Tiles::COLUMNS) times and w ceil(rows / Tiles::ROWS) times, as matmul.cu; x read once and written once, scaled and squares written once,
@@ -25,6 +28,7 @@
 #include "include/matmul_tiles.cuh"
 #include "include/quad.cuh"
 #include "include/vec.cuh"
+#include "include/warpgroup_tiles.cuh"
 
 struct ResidualMatMulParams {
     const void* in;
@@ -41,6 +45,12 @@ struct ResidualMatMulParams {
     i32 rows;
     i32 width;
     i32 k;
+};
+
+struct ResidualMatMulTensorParams {
+    TensorMap in;
+    TensorMap w;
+    ResidualMatMulParams plain;
 };
 
 struct ResidualFactorsParams {
@@ -81,15 +91,9 @@ GK_DEVICE void load_columns(const ResidualMatMulParams& p, i32 column, f32 (&bia
 }
 
 template <typename Tiles>
-__global__ void __launch_bounds__(Tiles::THREADS) residual_matmul_mma(ResidualMatMulParams p) {
+GK_DEVICE void store_tile(const ResidualMatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
     static_assert(Tiles::NT % 4 == 0, "a warp covers whole parts");
     constexpr i32 VISITS = 2 * Tiles::MT;   // rows of a lane
-    extern __shared__ Vec<bf16, 8> matmul_tiles[];
-    const i32 first_row = blockIdx.x * Tiles::ROWS + Tiles::warp_row(), first_column = blockIdx.y * Tiles::COLUMNS + Tiles::warp_column();
-    const typename Tiles::Accumulator sum = Tiles::run(
-        RowsOf<bf16>{static_cast<const bf16*>(p.in), p.in_stride, static_cast<i32>(blockIdx.x) * Tiles::ROWS, p.rows},
-        RowsOf<bf16>{static_cast<const bf16*>(p.w), p.w_stride, static_cast<i32>(blockIdx.y) * Tiles::COLUMNS, p.width}, p.k, matmul_tiles[0].v);
-
     const i32 parts = ceil_div(p.width, PART);
     #pragma unroll
     for (i32 g = 0; g < Tiles::NT / 4; ++g) {
@@ -103,13 +107,13 @@ __global__ void __launch_bounds__(Tiles::THREADS) residual_matmul_mma(ResidualMa
             for (i32 i = 0; i < 4; ++i) words[v][i] = mma_pack(sum.v[v / 2][4 * g + i][v % 2 * 2], sum.v[v / 2][4 * g + i][v % 2 * 2 + 1]);
         }
         quad_transpose(words);
-        const i32 part = first_column + g * PART, column = part + 8 * (lane_id() % 4);
+        const i32 part = first_column + Tiles::warp_column() + g * PART, column = part + 8 * (lane_id() % 4);
         if (column < p.width) {
             f32 bias[8], scale[8];
             load_columns<bf16>(p, column, bias, scale);
             #pragma unroll
             for (i32 v = 0; v < VISITS; ++v) {
-                const i32 row = first_row + sum.row(v / 2, v % 2 * 2);
+                const i32 row = first_row + Tiles::warp_row() + sum.row(v / 2, v % 2 * 2);
                 if (row >= p.rows) continue;
                 f32 product[8];
                 #pragma unroll
@@ -124,10 +128,32 @@ __global__ void __launch_bounds__(Tiles::THREADS) residual_matmul_mma(ResidualMa
         if (lane_id() % 4 != 0 || part >= p.width) continue;
         #pragma unroll
         for (i32 v = 0; v < VISITS; ++v) {
-            const i32 row = first_row + sum.row(v / 2, v % 2 * 2);
+            const i32 row = first_row + Tiles::warp_row() + sum.row(v / 2, v % 2 * 2);
             if (row < p.rows) p.squares[static_cast<i64>(row) * parts + part / PART] = squares[v];
         }
     }
+}
+
+template <typename Tiles>
+__global__ void __launch_bounds__(Tiles::THREADS) residual_matmul_mma(ResidualMatMulParams p) {
+    extern __shared__ Vec<bf16, 8> matmul_tiles[];
+    const i32 first_row = blockIdx.x * Tiles::ROWS, first_column = blockIdx.y * Tiles::COLUMNS;
+    const typename Tiles::Accumulator sum = Tiles::run(
+        RowsOf<bf16>{static_cast<const bf16*>(p.in), p.in_stride, first_row, p.rows},
+        RowsOf<bf16>{static_cast<const bf16*>(p.w), p.w_stride, first_column, p.width}, p.k, matmul_tiles[0].v);
+    store_tile<Tiles>(p, sum, first_row, first_column);
+}
+
+template <typename Tiles>
+__global__ void __launch_bounds__(Tiles::THREADS, 1) residual_matmul_warpgroup(const __grid_constant__ ResidualMatMulTensorParams p) {
+    extern __shared__ Vec<bf16, 8> matmul_tiles[];
+    Tiles::run(
+        matmul_tiles[0].v, p.plain.rows, p.plain.width, p.plain.k,
+        [&](bf16* in, bf16* w, Mbarrier* full, i32 first_row, i32 first_column, i32 first_k) {
+            tensor_copy(in, p.in, full, first_k, first_row);
+            tensor_copy(w, p.w, full, first_k, first_column);
+        },
+        [&](const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) { store_tile<Tiles>(p.plain, sum, first_row, first_column); });
 }
 
 template <typename T>

@@ -20,12 +20,18 @@ public sealed class ResidualMatMul : KernelOp, IKernelCatalogue, ISelfTested, IT
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("residual_matmul.cu"),
         Tiled("mma-64x64", 64, 64, 32, 32, q => q.Shape.Rows <= 64),
         Tiled("mma-128x128", 128, 128, 64, 32, _ => true),
+        // Not chosen unmeasured: it has not run on a GPU yet.
+        new KernelVariant<Shape>(WarpgroupTiles.Variant, q => WarpgroupTiles.Plan("residual_matmul_warpgroup<WarpgroupTiles>", q.Vector))
+        {
+            Fits = q => WarpgroupTiles.Fits(q, q.Shape.Inner) && q.Shape.Width % q.Vector == 0,
+            Preferred = static _ => false,
+        },
         new KernelVariant<Shape>("general", q => new($"residual_matmul_general<{q.T}>", 256) { TileRows = 64, TileColumns = 64 }));
 
     private static readonly VariantTable<Shape> factors = new(KernelSource.BuiltIn("residual_matmul.cu"),
         new KernelVariant<Shape>("factors", _ => new($"residual_factors<{FactorThreads}>", FactorThreads) { TileRows = FactorThreads / 32 }));
 
-    private readonly PlannedKernel<ResidualMatMulParams>[] _kernels;   // by row class; one where a variant is forced
+    private readonly ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams>[] _kernels;   // by row class; one where a variant is forced
     private readonly PlannedKernel<ResidualFactorsParams> _factors;
 
     /// <summary>Chooses and requests the kernels.</summary>
@@ -44,8 +50,8 @@ public sealed class ResidualMatMul : KernelOp, IKernelCatalogue, ISelfTested, IT
         Inner = inner;
         Shape[] shapes = [.. rowClasses.Select(rows => new Shape(width, inner, rows))];
         _kernels = variant is not null
-            ? [Request<Shape, ResidualMatMulParams>(variants, shapes[0], variant)]
-            : [.. shapes.Select(shape => Request<Shape, ResidualMatMulParams>(variants, shape, batchInvariant ? null : Measured(shape)))];
+            ? [Kernel(shapes[0], variant)]
+            : [.. shapes.Select(shape => Kernel(shape, batchInvariant ? null : Measured(shape)))];
         _factors = Request<Shape, ResidualFactorsParams>(factors, shapes[0]);
     }
 
@@ -84,7 +90,7 @@ public sealed class ResidualMatMul : KernelOp, IKernelCatalogue, ISelfTested, IT
         Check.Distinct(residual, normed.Rows);
         if (rows == 0) return;
         Check.Workspace(workspace, WorkspaceBytes(rows));
-        PlannedKernel<ResidualMatMulParams> kernel = KernelFor(rows);
+        ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams> kernel = KernelFor(rows);
         KernelPlan plan = kernel.Plan;
         Check.Aligned(input, plan.Vector);
         Check.Aligned(w, plan.Vector);
@@ -109,7 +115,19 @@ public sealed class ResidualMatMul : KernelOp, IKernelCatalogue, ISelfTested, IT
             Width = Width,
             K = Inner,
         };
-        kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Width, plan.TileColumns)), parameters);
+        if (kernel.Warpgroup is { } warpgroup)
+        {
+            warpgroup.Launch(stream, WarpgroupTiles.Blocks(Device, plan, rows, Width), new ResidualMatMulTensorParams
+            {
+                In = WarpgroupTiles.MapX(Device, input),
+                W = TensorMap.Of(Device, w, WarpgroupTiles.Columns, WarpgroupTiles.Depth, TensorSwizzle.Bytes128),
+                Plain = parameters,
+            });
+        }
+        else
+        {
+            kernel.Tiled!.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), Tiling.Count(Width, plan.TileColumns)), parameters);
+        }
         ResidualFactorsParams sums = new() { Squares = workspace.Address, Factors = normed.Factors.Address, Rows = rows, Width = Width, Eps = norm.Epsilon };
         _factors.Launch(stream, Tiling.Count(rows, _factors.Plan.TileRows), sums);
     }
@@ -161,7 +179,12 @@ public sealed class ResidualMatMul : KernelOp, IKernelCatalogue, ISelfTested, IT
 
     private string? Measured(Shape shape) => Device.Tuning.Find(KeyOf(shape, Type))?.Fastest(variants.Fitting(Query(shape)).Contains);
 
-    private PlannedKernel<ResidualMatMulParams> KernelFor(int rows)
+    private ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams> Kernel(Shape shape, string? variant) =>
+        variants.Choose(Query(shape), variant).Variant.Name == WarpgroupTiles.Variant
+            ? new(null, Request<Shape, ResidualMatMulTensorParams>(variants, shape, variant))
+            : new(Request<Shape, ResidualMatMulParams>(variants, shape, variant), null);
+
+    private ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams> KernelFor(int rows)
     {
         if (_kernels.Length == 1) return _kernels[0];
         int chosen = Tiling.ClassOf(rowClasses, rows);
@@ -214,6 +237,15 @@ internal struct ResidualMatMulParams
     public int Rows;
     public int Width;
     public int K;
+}
+
+/// <summary>Mirror of ResidualMatMulTensorParams in residual_matmul.cu.</summary>
+[StructLayout(LayoutKind.Sequential, Size = 384)]
+internal struct ResidualMatMulTensorParams
+{
+    public TensorMap In;
+    public TensorMap W;
+    public ResidualMatMulParams Plain;
 }
 
 /// <summary>Mirror of ResidualFactorsParams in residual_matmul.cu.</summary>

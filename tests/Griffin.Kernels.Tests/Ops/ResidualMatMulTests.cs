@@ -72,6 +72,22 @@ internal sealed class ResidualMatMulTests
         }
     }
 
+    /// <summary>The warpgroup tile on the emulator's Hopper: ragged in every direction, blocks that take several tiles, the bits of the smaller tiles.</summary>
+    [TestCase(1, 8, 8)]
+    [TestCase(129, 264, 72)]
+    [TestCase(290, 520, 136)]
+    public void WarpgroupTilesHaveTheBitsOfTheSmallerOnes(int rows, int width, int inner)
+    {
+        TestDevices.RequireEmulator("sums in the order of k");
+        using var device = TestDevices.OpenEmulator(TestDevices.HopperOptions with { Workers = 2 });
+        using var test = new OpTest(device);
+        var operands = new Operands(ElementType.BFloat16, rows, width, inner, withBias: true);
+        var (expected, actual) = (operands.Run(test, "mma-64x64", gap: 8), operands.Run(test, "warpgroup-128x256", gap: 8));
+        Close.Exact(actual.Residual, expected.Residual, "x");
+        Close.Exact(actual.Scaled, expected.Scaled, "scaled");
+        Close.Exact(actual.Factors, expected.Factors, "factors");
+    }
+
     /// <summary>What the chain is for: the product behind it is one of the normed rows.</summary>
     [Test]
     public void TheNextProductIsOfTheNormedRows([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
