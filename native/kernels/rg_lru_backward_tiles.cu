@@ -194,9 +194,9 @@ template <typename T>
 __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_ring(RgLruBackwardParams p) {
     using Tile = BackwardTile<T>;
     extern __shared__ Vec<u8, 16> backward_stages[];              // two stages
-    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
-    __shared__ f32 carries[2 * TILE_CHANNELS];
-    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ alignas(16) f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ alignas(16) f32 carries[2 * TILE_CHANNELS];
+    __shared__ alignas(16) f32 decays[TILE_CHANNELS];
     __shared__ Vec<i32, 4> position_data[2 * Tile::TOKENS / 4];
     const i32 column_blocks = ceil_div(p.width, TILE_CHANNELS);
     const i32 row = static_cast<i32>(blockIdx.x) / column_blocks;
@@ -246,9 +246,9 @@ template <typename T>
 __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_look_back(RgLruBackwardParams p) {
     using Tile = BackwardTile<T>;
     __shared__ Vec<u8, 16> backward_stage[Tile::STAGE * sizeof(T) / 16];
-    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
-    __shared__ f32 carry_data[TILE_CHANNELS];
-    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ alignas(16) f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ alignas(16) f32 carry_data[TILE_CHANNELS];
+    __shared__ alignas(16) f32 decays[TILE_CHANNELS];
     __shared__ Vec<i32, 4> position_data[Tile::TOKENS / 4];
     i32* const positions = position_data[0].v;
     __shared__ u32 turn[1];
