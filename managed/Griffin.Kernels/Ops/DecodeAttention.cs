@@ -1,13 +1,15 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
 /// Attention of one token per row over the state's ring, in which <see cref="RotaryStep"/> has written the token's own key and value. The ring's
-/// slots are split over blocks; a second kernel merges the splits in a fixed order. The splits depend on the shapes and the device, not on positions.
+/// slots are split over blocks; a second kernel merges the splits in a fixed order. The splits depend on the shapes, the device and what was measured on it, not on positions.
 /// </summary>
-public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
+public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     private const int Threads = 128;
     private const int CombineThreads = 256;
@@ -16,6 +18,11 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
     private const int MaxGroupHeads = 16;
     private const int MaxHeadDim = 1024;
     private const int MaxRows = 65_535;
+    private const int UsualBlocks = 2;      // for each multiprocessor, as far as splits give them
+    private const int ManyRows = 64;        // stands for the last class where it is measured
+    private const int GlobalSlots = 2049;   // stands for the capacity of a model without a window
+    private static readonly int[] candidates = [1, 2, 4, 8];   // such numbers of blocks
+    private static readonly int[] rowClasses = [1, 4, 16, int.MaxValue];
 
     private static readonly KernelSource source = KernelSource.BuiltIn("decode_attention.cu");
 
@@ -28,6 +35,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
         new KernelVariant<AttentionShape>("combine", q => new KernelPlan($"decode_attention_combine<{q.T}>", CombineThreads)));
 
     private readonly AttentionShape _shape;
+    private readonly int[] _blocks;   // for each multiprocessor, by row class
     private readonly PlannedKernel<DecodeAttentionParams> _kernel;
     private readonly PlannedKernel<DecodeAttentionCombineParams> _combine;
 
@@ -37,12 +45,17 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="heads">Query heads.</param>
     /// <param name="headDim">Width of a head, at most 1024.</param>
     /// <param name="variant">A variant to force; null to choose.</param>
-    public DecodeAttention(GpuDevice device, ElementType type, int heads, int headDim, string? variant = null) : base(device, type)
+    public DecodeAttention(GpuDevice device, ElementType type, int heads, int headDim, string? variant = null) : this(device, type, heads, headDim, variant, null)
+    {
+    }
+
+    private DecodeAttention(GpuDevice device, ElementType type, int heads, int headDim, string? variant, int? blocks) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(heads);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(headDim);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(headDim, MaxHeadDim);
         _shape = new(heads, headDim);
+        _blocks = [.. rowClasses.Select(rows => blocks ?? (variant is null ? Measured(rows) : null) ?? UsualBlocks)];
         _kernel = Request<AttentionShape, DecodeAttentionParams>(variants, _shape, variant);
         _combine = Request<AttentionShape, DecodeAttentionCombineParams>(combineVariants, _shape);
     }
@@ -126,6 +139,15 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
         return variants.Enumerate(nameof(DecodeAttention), shape, type).Concat(combineVariants.Enumerate(nameof(DecodeAttention), shape, type));
     }
 
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        AttentionShape shape = new(model.Heads, model.HeadDim);
+        int slots = model.Window + 1 ?? GlobalSlots;
+        string[] names = [.. candidates.Select(NameOf)];
+        return rowClasses.Select(rows => new TuningQuestion(
+            KeyOf(shape, rows, type), names, (bench, candidate) => Prepare(bench, candidate, shape, Math.Min(rows, ManyRows), slots, type)));
+    }
+
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
     {
         const int rows = SelfTestBench.Slots, heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim, ringSlots = SelfTestBench.RingSlots;
@@ -143,13 +165,38 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested
 
     private long Partials(int rows, int ringSlots) => (long)rows * _shape.Heads * Splits(rows, ringSlots).Count;
 
-    // About two blocks per multiprocessor, each of whole tiles of keys.
+    private static string NameOf(int blocks) => blocks.ToString(CultureInfo.InvariantCulture);
+
+    private static string KeyOf(AttentionShape shape, int rows, ElementType type) => TuningQuestion.KeyOf(source, type,
+        $"{shape.Heads} heads of {shape.HeadDim}, {(rows == int.MaxValue ? "more" : rows)} rows, blocks for each multiprocessor");
+
+    private static TuningRun Prepare(TuningBench bench, string candidate, AttentionShape shape, int rows, int slots, ElementType type)
+    {
+        DecodeAttention op = new(bench.Device, type, shape.Heads, shape.HeadDim, null, int.Parse(candidate, CultureInfo.InvariantCulture));
+        PackedRows steps = bench.Steps(rows, slots - 1);
+        TensorView qkv = bench.Operand(type, rows, shape.QkvWidth), y = bench.Output(type, rows, shape.Width), workspace = bench.Workspace(op.WorkspaceBytes(rows, slots));
+        long slotElements = 2L * slots * shape.HeadDim;
+        TensorView[] rings = [.. Enumerable.Range(0, bench.SetsFor(rows * slotElements * type.SizeOf())).Select(_ => bench.Operand(type, rows, slotElements))];
+        return new(run => op.Run(bench.Stream, steps, qkv, StateOf(rings[run % rings.Length]), slots, slots, y, workspace), y);
+
+        static LayerState StateOf(TensorView ring) => new(ring.Owner, ring.Address, ring.RowStride * ring.Type.SizeOf());
+    }
+
+    // The measured number of blocks; null where none is on record.
+    private int? Measured(int rows) => Device.Tuning.Find(KeyOf(_shape, rows, Type))?.Fastest(name => candidates.Select(NameOf).Contains(name)) is { } fastest
+        ? int.Parse(fastest, CultureInfo.InvariantCulture)
+        : null;
+
+    /// <summary>Parts that the ring's keys of a call of so many rows are cut into.</summary>
+    internal int SplitsFor(int rows, int ringSlots) => Splits(rows, ringSlots).Count;
+
+    // About as many blocks per multiprocessor as measured, or two, each of whole tiles of keys.
     private (int Count, int Slots) Splits(int rows, int ringSlots)
     {
         int keys = _kernel.Plan.TileColumns;
         int tiles = (ringSlots + keys - 1) / keys;
         long blocks = (long)rows * HeadGroups;
-        long wanted = Math.Clamp((2L * Device.Limits.MultiprocessorCount + blocks - 1) / blocks, 1, Math.Min(MaxSplits, tiles));
+        long wanted = Math.Clamp(((long)_blocks[Tiling.ClassOf(rowClasses, rows)] * Device.Limits.MultiprocessorCount + blocks - 1) / blocks, 1, Math.Min(MaxSplits, tiles));
         int tilesPerSplit = (int)((tiles + wanted - 1) / wanted);
         return ((tiles + tilesPerSplit - 1) / tilesPerSplit, tilesPerSplit * keys);
     }

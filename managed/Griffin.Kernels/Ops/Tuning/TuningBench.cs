@@ -42,6 +42,13 @@ internal sealed class TuningBench(GpuStream stream) : IDisposable
             Integers([.. Enumerable.Range(0, rows)]), Integers(new int[rows]));
     }
 
+    /// <summary>Rows of one token each, at one position of documents whose states hold all that came before.</summary>
+    public PackedRows Steps(int rows, int position)
+    {
+        int[] places = [.. Enumerable.Repeat(position, rows)];
+        return new(Integers(places), Integers([.. Enumerable.Range(0, rows + 1)]), Integers([.. Enumerable.Range(0, rows)]), Integers(places));
+    }
+
     /// <summary>Memory for an op to work in; nothing where none is needed.</summary>
     public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : Output(ElementType.Float32, 1, (bytes + 3) / 4);
 

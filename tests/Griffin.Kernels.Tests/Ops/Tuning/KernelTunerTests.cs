@@ -153,6 +153,25 @@ internal sealed class KernelTunerTests
     }
 
     [Test]
+    public void SplitsOfDecodeAttentionFollowTheRecord()
+    {
+        int usual;
+        using (GpuDevice device = Open())
+        {
+            usual = Splits(device, 3);
+            device.Tuning.Save(new Dictionary<string, TuningRecord> { [Question(device, "decode_attention.cu", "1 heads of 16, 4 rows")] = Times(("1", 5), ("2", 7), ("16", 1)) });
+        }
+        using (GpuDevice device = Open())
+        {
+            Assert.That(Splits(device, 3), Is.LessThan(usual), "half the blocks");
+            Assert.That(Splits(device, 5), Is.EqualTo(Splits(device, 5, "serial")), "another class: as usual");
+            Assert.That(Splits(device, 3, "serial"), Is.EqualTo(usual), "forced: as usual");
+        }
+
+        static int Splits(GpuDevice device, int rows, string? variant = null) => new DecodeAttention(device, ElementType.Float32, 1, 16, variant).SplitsFor(rows, 8000);
+    }
+
+    [Test]
     public void ADamagedFileIsNoRecord()
     {
         string file;
