@@ -17,6 +17,9 @@ public sealed partial class ParamsLayoutTests
         ["u8"] = 1, ["i8"] = 1, ["u16"] = 2, ["i16"] = 2, ["i32"] = 4, ["u32"] = 4, ["f32"] = 4, ["i64"] = 8, ["u64"] = 8, ["f64"] = 8,
     };
 
+    /// <summary>Structs that the driver fills: bytes and alignment.</summary>
+    private static readonly Dictionary<string, (int Size, int Alignment)> opaque = new() { ["TensorMap"] = (128, 64) };
+
     /// <summary>Mirrors whose names differ from their struct's.</summary>
     private static readonly Dictionary<string, string> renamed = new() { ["PackedRowsParams"] = "PackedRows", ["SlotMemoryParams"] = "SlotMemory" };
 
@@ -79,6 +82,7 @@ public sealed partial class ParamsLayoutTests
     private static (int Size, int Alignment) SizeOf(string type)
     {
         if (scalars.TryGetValue(type, out int size)) return (size, size);
+        if (opaque.TryGetValue(type, out (int, int) layout)) return layout;
         (_, int total, int alignment) = LayOut(type);
         return (total, alignment);
     }
