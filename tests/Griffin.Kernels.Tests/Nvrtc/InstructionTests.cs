@@ -132,6 +132,7 @@ internal sealed class InstructionTests
     /// <summary>Products of many rows on Hopper: operands by tensor copies, registers moved from the copying warps to the multiplying ones, whole sectors stored.</summary>
     [TestCase("matmul_warpgroup<bf16>")]
     [TestCase("gated_matmul_warpgroup<false>")]
+    [TestCase("residual_matmul_warpgroup<WarpgroupTiles>")]
     public void Hopper_products_copy_tensors(string kernel)
     {
         var code = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel), CompiledKernels.Hopper);
