@@ -279,7 +279,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) rg_lru_backward_look_back(RgL
     if (warp_id() == 0) {
         f32 a[PAIR], v[PAIR];
         maps.compose(a, v);
-        const PublishedMaps<-1> published{p.progress + 1, p.carries, p.width, column_blocks, column_block};
+        const PublishedMaps<-1> published{p.progress + 1, p.carries, p.width, column_blocks, column_block, tile.c};
         published.look_back({place, behind, span.first > row_first}, tile.active, a, v, carry);
         store_floats<PAIR>(carry_data + lane_id() * PAIR, carry);
     }

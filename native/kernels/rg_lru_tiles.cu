@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 3) rg_lru_look_back(RgLruParams 
         f32 a[PAIR], v[PAIR];
         maps.compose(a, v);
         tile.carried(span.row, h);
-        const PublishedMaps<1> published{p.progress + 1, p.workspace, p.width, column_blocks, column_block};
+        const PublishedMaps<1> published{p.progress + 1, p.workspace, p.width, column_blocks, column_block, tile.c};
         published.look_back({place, place - first_place(p.rows, Tile::TOKENS, span.row), span.last < p.rows.row_start[span.row + 1]}, tile.active, a, v, h);
         store_floats<PAIR>(carry + lane_id() * PAIR, h);
     }

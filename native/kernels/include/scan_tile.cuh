@@ -132,40 +132,41 @@ struct TilePlace {
     bool followed;    // another tile comes after it
 };
 
-// The part of the workspace that tiles meet in. STEP: places from a tile to the next in the scan's order, 1 or -1.
-template <i32 STEP>
+// The part of the workspace that tiles meet in. STEP: places from a tile to the next in the scan's order, 1 or -1; VEC channels of a lane.
+template <i32 STEP, i32 VEC = PAIR>
 struct PublishedMaps {
     u32* flags;           // [places, column blocks], zero before the launch
     f32* data;            // [places, 2, width]: a and v, or h behind the tile
     i64 width;
     i32 column_blocks;
-    i32 column_block;
+    i32 column_block;     // the warp's
+    i32 c;                // the lane's first channel
 
     GK_DEVICE u32* flag(i64 place) const { return flags + place * column_blocks + column_block; }
-    GK_DEVICE f32* at(i64 place) const { return data + place * 2 * width + column_block * TILE_CHANNELS + lane_id() * PAIR; }
+    GK_DEVICE f32* at(i64 place) const { return data + place * 2 * width + c; }
 
     // One warp's call: from the tile's own map, and h as it comes into the row, to h as it comes into the tile. Lanes that are not `active` have
     // channels past the width.
-    GK_DEVICE void look_back(const TilePlace& tile, bool active, const f32 (&own_a)[PAIR], const f32 (&own_v)[PAIR], f32 (&h)[PAIR]) const {
+    GK_DEVICE void look_back(const TilePlace& tile, bool active, const f32 (&own_a)[VEC], const f32 (&own_v)[VEC], f32 (&h)[VEC]) const {
         const i32 inside = tile.before % LOOK_BACK;
         const bool closes = inside == LOOK_BACK - 1, opened = tile.before >= LOOK_BACK;
         if (tile.followed && !closes) {
             if (active) {
-                store_floats<PAIR>(at(tile.place), own_a);
-                store_floats<PAIR>(at(tile.place) + width, own_v);
+                store_floats<VEC>(at(tile.place), own_a);
+                store_floats<VEC>(at(tile.place) + width, own_v);
             }
             __syncwarp();
             if (lane_id() == 0) raise_flag(flag(tile.place));
         }
         if (lane_id() < inside) await_flag(flag(tile.place - STEP * (lane_id() + 1)));
         __syncwarp();
-        f32 a[PAIR] = {1.0f, 1.0f}, v[PAIR] = {};
+        f32 a[VEC] = {1.0f, 1.0f}, v[VEC] = {};
         for (i32 back = active ? inside : 0; back > 0; --back) {
-            f32 next_a[PAIR], next_v[PAIR];
-            load_floats<PAIR>(at(tile.place - STEP * back), next_a);
-            load_floats<PAIR>(at(tile.place - STEP * back) + width, next_v);
+            f32 next_a[VEC], next_v[VEC];
+            load_floats<VEC>(at(tile.place - STEP * back), next_a);
+            load_floats<VEC>(at(tile.place - STEP * back) + width, next_v);
             #pragma unroll
-            for (i32 i = 0; i < PAIR; ++i) {
+            for (i32 i = 0; i < VEC; ++i) {
                 v[i] = scan_advance(v[i], next_a[i], next_v[i]);
                 a[i] = scan_decay(a[i], next_a[i]);
             }
@@ -174,16 +175,16 @@ struct PublishedMaps {
             const i64 closed = tile.place - STEP * (inside + 1);
             if (lane_id() == 0) await_flag(flag(closed));
             __syncwarp();
-            if (active) load_floats<PAIR>(at(closed), h);
+            if (active) load_floats<VEC>(at(closed), h);
         }
         #pragma unroll
-        for (i32 i = 0; i < PAIR; ++i) h[i] = scan_advance(h[i], a[i], v[i]);
+        for (i32 i = 0; i < VEC; ++i) h[i] = scan_advance(h[i], a[i], v[i]);
         if (tile.followed && closes) {
             if (active) {
-                f32 behind[PAIR];
+                f32 behind[VEC];
                 #pragma unroll
-                for (i32 i = 0; i < PAIR; ++i) behind[i] = scan_advance(h[i], own_a[i], own_v[i]);
-                store_floats<PAIR>(at(tile.place), behind);
+                for (i32 i = 0; i < VEC; ++i) behind[i] = scan_advance(h[i], own_a[i], own_v[i]);
+                store_floats<VEC>(at(tile.place), behind);
             }
             __syncwarp();
             if (lane_id() == 0) raise_flag(flag(tile.place));
