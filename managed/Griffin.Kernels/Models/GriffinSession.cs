@@ -41,7 +41,7 @@ public sealed partial class GriffinSession : IDisposable
             States = _owned.Add(new StatePool(_stream, layout, options.Slots, config.Vocabulary));
             _activations = _owned.Add(new Activations(
                 model.Device, config, model.Precision, ChunkTokens, logitsRows,
-                model.Kernels.Recurrent?.Scan.WorkspaceBytes(ChunkTokens, MaxBatch) ?? 0,
+                model.Kernels.Recurrent?.Mixer.WorkspaceBytes(ChunkTokens, MaxBatch) ?? 0,
                 model.Kernels.Attention?.Decode.WorkspaceBytes(MaxBatch, layout.RingSlots) ?? 0,
                 Math.Max(model.Kernels.Fused?.SquaresBytes(MaxBatch) ?? 0, model.Kernels.Chained?.SquaresBytes(ChunkTokens) ?? 0),
                 model.Kernels.Chained is null ? 0 : ChunkTokens));

@@ -128,6 +128,8 @@ internal sealed class RecurrentKernels
         Gates = kernels.Add(new BlockDiagonalGates(device, type, config.RnnWidth, config.GateBlocks, options.BatchInvariant));
         ConvGates = kernels.Add(new ConvGates(Conv, Gates));
         Scan = kernels.Add(new RgLru(device, type, config.RnnWidth, options.BatchInvariant ? "sequential" : null));
+        // In one kernel the scan cuts time where a call happens to begin.
+        Mixer = kernels.Add(new RecurrentMixer(ConvGates, Scan, options.BatchInvariant ? RecurrentMixer.Separate : null));
         ScanStep = kernels.Add(new RgLruStep(device, type, config.RnnWidth));
     }
 
@@ -145,6 +147,9 @@ internal sealed class RecurrentKernels
     public ConvGates ConvGates { get; }
 
     public RgLru Scan { get; }
+
+    /// <summary>Convolution, gates and scan of several tokens, where z and the gates need not last.</summary>
+    public RecurrentMixer Mixer { get; }
 
     public RgLruStep ScanStep { get; }
 }

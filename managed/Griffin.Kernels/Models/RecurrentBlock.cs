@@ -37,12 +37,18 @@ internal sealed class RecurrentBlock(RecurrentKernels kernels, int width)
             kernels.Gates.Run(stream, z, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate, weights.RecurrenceGateBias, buffers.Gates);
             kernels.ScanStep.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden);
         }
-        else
+        else if (tail.IsNone)
         {
+            // Training: the way back needs z, the gates and h.
             kernels.ConvGates.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate,
                 weights.RecurrenceGateBias, z, buffers.Gates, tail);
-            if (!tail.IsNone) kernels.Conv.UpdateState(stream, call.Rows, x, weights.XBias, tail);
             kernels.Scan.Run(stream, call.Rows, z, buffers.Gates, y, weights.YBias, weights.Lambda, buffers.Mixed, hidden, buffers.Scratch, buffers.Hidden);
+        }
+        else
+        {
+            kernels.Mixer.Run(stream, call.Rows, x, weights.XBias, weights.Conv, weights.ConvBias, weights.InputGate, weights.InputGateBias, weights.RecurrenceGate,
+                weights.RecurrenceGateBias, y, weights.YBias, weights.Lambda, buffers.Mixed, tail, hidden, z, buffers.Gates, buffers.Scratch);
+            kernels.Conv.UpdateState(stream, call.Rows, x, weights.XBias, tail);
         }
     }
 }

@@ -133,18 +133,23 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
         in TensorView z, in TensorView inputWeight, in TensorView inputBias, in TensorView recurrenceWeight, in TensorView recurrenceBias, in TensorView gates, int vector)
     {
         int rows = Check.Matrix(z, Type, Width);
+        CheckWeights(inputWeight, inputBias, recurrenceWeight, recurrenceBias, vector);
+        Check.Matrix(gates, Type, rows, 2L * Width);
+        Check.Distinct(gates, z);
+        Check.Aligned(z, vector);
+        Check.Aligned(gates, vector);
+    }
+
+    internal void CheckWeights(in TensorView inputWeight, in TensorView inputBias, in TensorView recurrenceWeight, in TensorView recurrenceBias, int vector)
+    {
         CheckWeight(inputWeight, nameof(inputWeight));
         CheckWeight(recurrenceWeight, nameof(recurrenceWeight));
         Check.Vector(inputBias, Type, Width);
         Check.Vector(recurrenceBias, Type, Width);
-        Check.Matrix(gates, Type, rows, 2L * Width);
-        Check.Distinct(gates, z);
-        Check.Aligned(z, vector);
         Check.Aligned(inputWeight, vector);
         Check.Aligned(inputBias, vector);
         Check.Aligned(recurrenceWeight, vector);
         Check.Aligned(recurrenceBias, vector);
-        Check.Aligned(gates, vector);
     }
 
     private static string KeyOf(int width, Shape shape, ElementType type) => TuningQuestion.KeyOf(variants.Source, type,

@@ -113,15 +113,20 @@ public sealed class Conv1D : KernelOp, IKernelCatalogue, ISelfTested
     /// <summary>What <see cref="Run"/> asks of its operands, for a kernel that moves so many elements at a time.</summary>
     internal void CheckAll(in PackedRows rows, in TensorView x, in TensorView inputBias, in TensorView weight, in TensorView bias, in TensorView y, in LayerState state, int vector)
     {
+        CheckOperands(rows, x, inputBias, weight, bias, state, vector);
+        Check.Matrix(y, Type, rows.Tokens, Width);
+        Check.Aligned(y, vector);
+        Check.Distinct(y, x);
+    }
+
+    internal void CheckOperands(in PackedRows rows, in TensorView x, in TensorView inputBias, in TensorView weight, in TensorView bias, in LayerState state, int vector)
+    {
         CheckInput(rows, x, inputBias, vector);
         if (state != default) Check.State(state, StateBytes);
         Check.AdjacentRows(weight, Type, Width, Taps);
         Check.Vector(bias, Type, Width);
-        Check.Matrix(y, Type, rows.Tokens, Width);
         Check.Aligned(weight.RowRange(0, 1), vector, nameof(weight));
         Check.Aligned(bias, vector);
-        Check.Aligned(y, vector);
-        Check.Distinct(y, x);
     }
 
     private void CheckInput(in PackedRows rows, in TensorView x, in TensorView inputBias, int vector)

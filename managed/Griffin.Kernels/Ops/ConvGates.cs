@@ -53,6 +53,10 @@ public sealed class ConvGates : KernelOp, IKernelCatalogue, ISelfTested
         _leastRows = variant is null ? LeastRows : 1;
     }
 
+    internal Conv1D Convolution => _convolution;
+
+    internal BlockDiagonalGates Gates => _gates;
+
     /// <summary>Queues both.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="rows">The call's rows.</param>

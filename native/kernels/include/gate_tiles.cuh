@@ -22,16 +22,22 @@ struct GateBlockWeights {
     i32 b;
     i32 h;
 
-    // Starts copying GATES_BK rows of both weights, from first_k on. Sixteen neighbouring lanes copy one row of the tile and meet every bank once
-    // in each half.
+    // Starts copying GATES_BK rows of both weights, from first_k on, and COLUMNS columns of each. Neighbouring lanes copy one row of the tile and meet
+    // every bank once in each quarter.
+    template <i32 COLUMNS = GATES_BN>
     GK_DEVICE void load(bf16* w_tile, i32 first_column, i32 first_k) const {
-        for (i32 i = threadIdx.x; i < GATES_BK * 2 * GATES_BN / 8; i += GATES_THREADS) {
-            const i32 k = i / (2 * GATES_BN / 8), s = i % (2 * GATES_BN / 8) * 8;
-            const bf16* const w = s / 16 % 2 == 0 ? input_weight : recurrence_weight;
-            const i32 column = first_column + s / 32 * 16 + s % 16;
-            const bool inside = first_k + k < b && column < b;
-            const bf16* const from = inside ? w + (static_cast<i64>(h) * b + first_k + k) * b + column : w;
-            async_copy_16(w_tile + k * GATES_W_STRIDE + s, from, inside ? 16 : 0);
+        constexpr i32 PIECES = 2 * COLUMNS / 8, ROWS = GATES_THREADS / PIECES;
+        const i32 s = static_cast<i32>(threadIdx.x) % PIECES * 8, row = static_cast<i32>(threadIdx.x) / PIECES;
+        const i32 column = first_column + s / 32 * 16 + s % 16;
+        const bf16* const w = s / 16 % 2 == 0 ? input_weight : recurrence_weight;
+        const bf16* from = w + (static_cast<i64>(h) * b + first_k + row) * b + column;
+        bf16* to = w_tile + row * mma_stride(2 * COLUMNS) + s;
+        #pragma unroll
+        for (i32 k = 0; k < GATES_BK; k += ROWS) {
+            const bool inside = first_k + row + k < b && column < b;
+            async_copy_16(to, inside ? from : w, inside ? 16 : 0);
+            from += ROWS * b;
+            to += ROWS * mma_stride(2 * COLUMNS);
         }
     }
 };

@@ -86,6 +86,11 @@ GK_DEVICE u32 mma_pack(f32 low, f32 high) {
 #endif
 }
 
+GK_DEVICE void mma_unpack(u32 pair, f32 (&v)[2]) {
+    v[0] = __uint_as_float(pair << 16);
+    v[1] = __uint_as_float(pair & 0xFFFF0000u);
+}
+
 // Rounds accumulators to bfloat16 and hands them on as an A operand with k = their columns. Needs no exchange between lanes.
 template <i32 MT, i32 NT>
 GK_DEVICE MmaFragmentA<MT, NT / 2> mma_pack_a(const MmaAccumulator<MT, NT>& c) {

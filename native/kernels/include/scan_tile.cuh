@@ -160,7 +160,9 @@ struct PublishedMaps {
         }
         if (lane_id() < inside) await_flag(flag(tile.place - STEP * (lane_id() + 1)));
         __syncwarp();
-        f32 a[VEC] = {1.0f, 1.0f}, v[VEC] = {};
+        f32 a[VEC], v[VEC] = {};
+        #pragma unroll
+        for (i32 i = 0; i < VEC; ++i) a[i] = 1.0f;
         for (i32 back = active ? inside : 0; back > 0; --back) {
             f32 next_a[VEC], next_v[VEC];
             load_floats<VEC>(at(tile.place - STEP * back), next_a);

@@ -93,6 +93,13 @@ internal sealed class ZeroLengthTests
         },
         [typeof(RecurrentInput)] = c => new RecurrentInput(c.Device, Type, Width, Width, 4).Run(
             c.Stream, c.Rows, c.Normed, c.Weight(2 * Width, Width), c.Weight(1, Width), c.Weight(Width, 4), c.Weight(1, Width), c.Matrix(Width), c.Matrix(Width), c.State(3 * Width)),
+        [typeof(RecurrentMixer)] = c =>
+        {
+            var op = new RecurrentMixer(new ConvGates(new Conv1D(c.Device, Type, Width, 4), new BlockDiagonalGates(c.Device, Type, Width, 2)), new RgLru(c.Device, Type, Width));
+            op.Run(c.Stream, c.Rows, c.Matrix(Width), TensorView.Empty, c.Weight(Width, 4), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width),
+                c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(Width), TensorView.Empty, c.Weight(1, Width), c.Matrix(Width), c.State(3 * Width), c.State(Width),
+                c.Matrix(Width), c.Matrix(2 * Width), c.Test.Workspace(op.WorkspaceBytes(c.Count, c.Count)));
+        },
         [typeof(RecurrentStep)] = c => new RecurrentStep(c.Device, Type, Width, 2).Run(
             c.Stream, c.Rows,
             new(c.Matrix(Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Weight(Width, Width / 2), c.Weight(1, Width), c.Matrix(Width), c.Weight(1, Width), c.Weight(1, Width)),
