@@ -119,7 +119,7 @@ part_a() {
         grep -E '^FAILED|passed, ' "$out/tests.log"
     fi
     sanitizer memcheck '/(m8192_(w2560|w7680|n15360_k2560|w2560_g10)|b1_t8192_(w2560|h10|w2560_g10)|b16_(h10_c2048|h10|w2560|w2560_g10|h10_k2560|w2560_k2560|w7680_k2560|v256000|v256000_k2560)|m1024_v256000|p500000000|m1_n15360_k2560)/'
-    sanitizer racecheck '^(rms_norm|rg_lru|conv_gates|block_diagonal_gates|window_attention|decode_attention|matmul|gated_product|recurrent_step|sampler)\.[a-z_]*/(m8192_w2560(_g10)?|b1_t8192_(w2560|h10|w2560_g10)|b16_(h10_c2048|w7680_k2560|w2560_g10|v256000)|m8192_n15360_k2560)/'
+    sanitizer racecheck '^(rms_norm|rg_lru|conv_gates|recurrent_mixer|block_diagonal_gates|window_attention|decode_attention|matmul|gated_product|recurrent_step|sampler)\.[a-z_]*/(m8192_w2560(_g10)?|b1_t8192_(w2560|h10|w2560_g10)|b16_(h10_c2048|w7680_k2560|w2560_g10|v256000)|m8192_n15360_k2560)/'
     say "our rows"
     ours --out "$out/griffin.jsonl" ${GPU_ROWS:+--rows "$GPU_ROWS"} || failed=1
     "$bin/Griffin.Bench" report "$out/griffin.jsonl" --out "$out/report-a" || failed=1

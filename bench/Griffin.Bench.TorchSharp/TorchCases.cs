@@ -14,6 +14,7 @@ internal static class TorchCases
         ["gate_up_gelu"] = GateUpGelu,
         ["gated_matmul"] = GateUpGelu,
         ["conv_gates"] = ConvolutionAndGates,
+        ["recurrent_mixer"] = RecurrentMixer,
         ["rms_norm"] = RmsNorm,
         ["residual_rms_norm"] = ResidualRmsNorm,
         ["gelu_multiply"] = GeluMultiply,
@@ -133,6 +134,18 @@ internal static class TorchCases
             return [z, BothGates(z, inputs, 3)];
         })
         { Between = 1 };
+    }
+
+    private static TorchCase RecurrentMixer(BenchRow row, TorchDraw draw)
+    {
+        (long batch, long tokens, long width, long taps) = (row["batch"], row["tokens"], row["width"], row["taps"]);
+        return new([draw.Activation("x", batch, tokens, width), Weight(draw, "conv_weight", taps, width, taps), Bias(draw, "bias", width), .. GateWeights(row, draw),
+            draw.Activation("y", batch, tokens, width), draw.Input("lambda", InputRules.Lambda, null, width)], inputs =>
+        {
+            Tensor z = Formulas.Convolve(inputs[0], inputs[1], inputs[2]);
+            return [Recurrence.RgLru(z, BothGates(z, inputs, 3), inputs[7], inputs[8])];
+        })
+        { Between = 2 };
     }
 
     private static TorchCase RgLru(BenchRow row, TorchDraw draw)

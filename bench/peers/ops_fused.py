@@ -90,4 +90,17 @@ def conv_gates(row, s, draw):
     return Op(inputs, forward, cut=cut)
 
 
-MAKERS = {maker.__name__: maker for maker in (gated_product, norm_product, residual_matmul, residual_product, recurrent_input, recurrent_step, rotary_product, conv_gates)}
+def recurrent_mixer(row, s, draw):
+    gates = conv_gates(row, s, draw)
+    shape = (s["batch"], s["tokens"], s["width"])
+
+    def forward(*inputs):
+        return scans_torch.rg_lru(*gates.forward(*inputs[:7]), *inputs[7:])
+
+    def cut(which, t):
+        return t[..., :s["width"] // s["blocks"]] if which in (7, 8) else gates.cut(which, t)
+    return Op([*gates.inputs, draw.normal("y", *shape), draw.decay(s["width"])], forward, cut=cut)
+
+
+MAKERS = {maker.__name__: maker for maker in (gated_product, norm_product, residual_matmul, residual_product, recurrent_input, recurrent_step, rotary_product,
+                                             conv_gates, recurrent_mixer)}

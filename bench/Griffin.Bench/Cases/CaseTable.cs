@@ -50,6 +50,7 @@ internal static class CaseTable
         [("gated_matmul", "forward")] = ProductCases.GatedMatMul,
         [("residual_matmul", "forward")] = ProductCases.ResidualMatMul,
         [("conv_gates", "forward")] = GateCases.WithConvolution,
+        [("recurrent_mixer", "forward")] = MixerCases.WithConvolution,
         [("embedding", "step")] = EmbeddingCases.Step,
         [("gated_product", "step")] = FusedCases.GatedProduct,
         [("norm_product", "step")] = FusedCases.NormProduct,

@@ -32,6 +32,33 @@ internal static class MixerCases
         }, () => [new("output", mixer.Output, mixer.Expected(out _)), .. mixer.ExpectedGradients()], mixer.Variant);
     }
 
+    /// <summary>The convolution as well, and in one kernel where that serves: what inference runs between a recurrent block's products.</summary>
+    public static Workload WithConvolution(CaseMemory memory, BenchRow row)
+    {
+        (int width, int blocks, int taps) = (row.Int("width"), row.Int("blocks"), row.Int("taps"));
+        Sequences sequences = CaseTable.SequencesOf(memory, row);
+        (int tokens, int count) = (sequences.Tokens, sequences.Rows.Count);
+        RecurrentMixer op = memory.Op(
+            variant => new RecurrentMixer(
+                new ConvGates(new Conv1D(memory.Device, memory.Type, width, taps), new BlockDiagonalGates(memory.Device, memory.Type, width, blocks)),
+                new RgLru(memory.Device, memory.Type, width), variant),
+            (op, timed) => op.VariantFor((int)timed.AllTokens, timed.Int("batch")));
+        PackedRows rows = memory.Rows(sequences);
+        TensorView x = memory.Input(tokens, width), convolution = memory.Input(width, taps, InputRules.Weight(taps)), bias = memory.Vector(width, InputRules.Bias);
+        GateWeights weights = GateWeights.Draw(memory, width, blocks);
+        TensorView y = memory.Input(tokens, width), lambda = memory.Vector(width, InputRules.Lambda), output = memory.Output(tokens, width);
+        TensorView z = memory.Output(tokens, width), gates = memory.Output(tokens, 2L * width), workspace = memory.Workspace(op.WorkspaceBytes(tokens, count));
+        return new(stream => op.Run(stream, rows, x, TensorView.Empty, convolution, bias, weights.Input, weights.InputBias, weights.Recurrence, weights.RecurrenceBias, y,
+            TensorView.Empty, lambda, output, LayerState.None, LayerState.None, z, gates, workspace), () =>
+        {
+            double[] Rounded(double[] values) => Array.ConvertAll(values, value => HostMath.Round(value, memory.Type));
+            Conv1DReference reference = new(width, taps, memory.Read(convolution), memory.Read(bias));
+            double[] convolved = Rounded(ConvCases.Steps(reference, sequences, memory.Read(x), width)), logits = Rounded(weights.Read(memory).Logits(convolved));
+            double[] branch = memory.Read(y), decay = memory.Read(lambda);
+            return [new("output", output, () => ScanCases.Outputs(new RgLruReference(width, decay), sequences, convolved, logits, branch, width))];
+        }, op.VariantFor(tokens, count));
+    }
+
     private sealed class Mixer
     {
         private readonly CaseMemory _memory;

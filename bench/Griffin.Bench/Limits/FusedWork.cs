@@ -29,4 +29,8 @@ public static class FusedWork
     /// <summary>x in, z and both logits out: 4NWs + 2(W²/H)s; 2tNW + 4NW²/H.</summary>
     public static Work ConvGates(double n, double w, double blocks, double taps, double s) =>
         new((4 * n * w + 2 * w * w / blocks) * s, 2 * taps * n * w + 4 * n * w * w / blocks);
+
+    /// <summary>x and y in, the output out: 3NWs + 2(W²/H)s; 2tNW + 4NW²/H.</summary>
+    public static Work RecurrentMixer(double n, double w, double blocks, double taps, double s) =>
+        new((3 * n * w + 2 * w * w / blocks) * s, 2 * taps * n * w + 4 * n * w * w / blocks);
 }

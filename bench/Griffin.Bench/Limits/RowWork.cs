@@ -65,6 +65,7 @@ public static class RowWork
             ("recurrent_step", _) => FusedWork.RecurrentStep(row["batch"], row["width"], row["blocks"], s),
             ("rotary_product", _) => FusedWork.RotaryProduct(row["batch"], row["heads"], row["head_dim"], row["inner"], s),
             ("conv_gates", _) => FusedWork.ConvGates(row.AllTokens, row["width"], row["blocks"], row["taps"], s),
+            ("recurrent_mixer", _) => FusedWork.RecurrentMixer(row.AllTokens, row["width"], row["blocks"], row["taps"], s),
             ("prefill", _) => ModelWork.Prefill(model!, row["batch"], row["tokens"], s),
             ("decode", _) => ModelWork.DecodeStep(model!, row["batch"], row["context"], s),
             ("training_step", _) => ModelWork.TrainingStep(model!, row["batch"], row["tokens"]),

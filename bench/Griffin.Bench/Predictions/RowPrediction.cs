@@ -60,8 +60,9 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     {
         double n = batch * t;
         double norms = 2 * model.Layers * One(OpEstimates.RmsNorm(n, model.Width, residual: true));
-        double recurrent = One(OpEstimates.Gates(n, model.RnnWidth, model.GateBlocks)) + One(OpEstimates.RgLru(batch, t, model.RnnWidth))
-            + One(OpEstimates.Conv1D(n, model.RnnWidth));
+        double recurrent = model.RnnWidth == 256 * model.GateBlocks
+            ? One(OpEstimates.RecurrentMixer(batch, t, model.RnnWidth, model.GateBlocks))
+            : One(OpEstimates.Gates(n, model.RnnWidth, model.GateBlocks)) + One(OpEstimates.RgLru(batch, t, model.RnnWidth)) + One(OpEstimates.Conv1D(n, model.RnnWidth));
         double attention = One(OpEstimates.Rotary(n, model.Heads, model.HeadDim));
         if (model.HeadDim == 256)
             attention += One(OpEstimates.WindowAttention(batch, t, model.Heads, model.HeadDim, model.Window ?? t));

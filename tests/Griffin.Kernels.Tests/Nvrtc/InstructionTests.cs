@@ -73,6 +73,7 @@ internal sealed class InstructionTests
     [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>", 4 * 4 * 2)]
     [TestCase("gates_input_gradient_mma", 2 * 4 * 2)]
     [TestCase("gates_weight_gradient_mma", 2 * 4 * 2)]
+    [TestCase("recurrent_mixer<256, 2>", 4 * 4 * 2)]
     [TestCase("window_attention_mma<256, 32>", (4 * 16) + (32 * 2))] // scores of 16 rows with 32 keys, then their values
     [TestCase("window_attention_mma<64, 64>", (8 * 4) + (8 * 4))]
     [TestCase("window_attention_backward_queries_mma<256, 64, 32>", (2 * 4 * 16) + (32 * 2))] // scores and slopes, then dq
@@ -99,6 +100,7 @@ internal sealed class InstructionTests
     [TestCase("matmul_weight_gradient_mma<128, 128, 64, 32>")]
     [TestCase("gates_input_gradient_mma")]
     [TestCase("gates_weight_gradient_mma")]
+    [TestCase("recurrent_mixer<256, 2>")]
     [TestCase("window_attention_mma<256, 32>")]
     [TestCase("window_attention_backward_queries_mma<256, 64, 32>")]
     [TestCase("window_attention_backward_keys_mma<256, 128, 16>")]
