@@ -61,10 +61,11 @@ struct MixerUnit {
     i32 block;               // of the diagonal
     i32 split;
     Span span;
+    bool plain;              // mixer_scan.cuh
 
     GK_DEVICE MixerUnit() = default;
     GK_DEVICE MixerUnit(const RecurrentMixerParams& p, i32 ticket)
-        : place(ticket / p.splits / p.blocks), block(ticket / p.splits % p.blocks), split(ticket % p.splits), span(chunk_at(p.rows, MIXER_TOKENS, place)) {}
+        : place(ticket / p.splits / p.blocks), block(ticket / p.splits % p.blocks), split(ticket % p.splits), span(chunk_at(p.rows, MIXER_TOKENS, place)), plain(false) {}
 };
 
 // What a warp does with its channels of a tile, once it has their products.
@@ -183,23 +184,26 @@ __global__ void __launch_bounds__(GATES_THREADS, WIDTH > 0 ? 2 : 1) recurrent_mi
     async_wait<STAGES - 1>();
     __syncthreads();
     conv.convolve(tile, stride, positions, nullptr, 0, mixer_row);
-    const bool plain = warp_reduce<MaxOf>(max_of(-positions[lane_id()], -positions[lane_id() + 32])) < 0;
+    if (warp_id() == 0) {
+        const i32 most = warp_reduce<MaxOf>(max_of(-positions[lane_id()], -positions[lane_id() + 32]));
+        if (lane_id() == 0) units[0].plain = most < 0;
+    }
 
-    i32 step = 0;
     for (i32 pass = first_pass; pass < last_pass; ++pass) {
         const i32 column = pass * MIXER_COLUMNS + warp_id() * MIXER_CHANNELS;
         const MixerWarp warp{p, unit, h * b + column, {maps + warp_id() * MixerMaps::SIZE}, {branches + warp_id() * MixerBranch::SIZE}};
         if (column < b) warp.stage();
         MmaAccumulator<4, 4> sum;
         sum.fill(0.0f);
-        for (i32 term = 0; term < terms; ++term, ++step) {
+        for (i32 term = 0; term < terms; ++term) {
+            const i32 step = (pass - first_pass) * terms + term;
             async_wait<STAGES - 2>();
             __syncthreads();   // this step's weights (and z) are there for all, and nobody still reads the ones that the next load replaces
             load(step + STAGES - 1);
             if (column < b) mma_tile<GATES_BK / 16>(sum, MmaRowsA{tile + term * GATES_BK, stride}, MmaColumnsB{w_stage(step) + warp_id() * 2 * MIXER_CHANNELS, MIXER_W_STRIDE});
         }
         if (column >= b) continue;
-        if (plain) warp.scan<true>(sum, tile + column, stride, decays + column, ordered);
+        if (unit.plain) warp.scan<true>(sum, tile + column, stride, decays + column, ordered);
         else warp.scan<false>(sum, tile + column, stride, decays + column, ordered);
     }
     async_wait<0>();
