@@ -92,7 +92,7 @@ internal sealed class TorchRun : IDisposable
     {
         try
         {
-            if (row.Op is "cost" or "throughput") throw new NotMeasuredException("the decode rows say how long its steps take");
+            if (row.Op is "cost" or "throughput" or "decode_serial") throw new NotMeasuredException("the decode rows say how long its steps take");
             if (row.IsModel)
             {
                 Append(row, Pipeline, _models!.Check(row), () => _models.Measure(row));

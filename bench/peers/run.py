@@ -135,7 +135,7 @@ def measure(row, peer, options, device, results):
     import timing
     from cases import NotMeasured
 
-    if row["op"] in ("cost", "throughput", "advance_rows"):
+    if row["op"] in ("cost", "throughput", "decode_serial", "advance_rows"):
         raise NotMeasured("no peer runs this row")
     if peer.startswith("jax"):
         try:

@@ -10,6 +10,7 @@
 // Exact integer arithmetic; deterministic.
 // Least bytes moved: 20 a row and 4 in all (row_start's two words, one of them shared with the next row; slot; pos; seen read and written);
 // with STEP pos is written too: 24 a row and 4 in all.
+#include "include/dependent_launch.cuh"
 #include "include/rows.cuh"
 
 struct AdvanceRowsParams {
@@ -20,6 +21,7 @@ struct AdvanceRowsParams {
 
 template <bool STEP, int THREADS>
 __global__ void __launch_bounds__(THREADS) advance_rows(const AdvanceRowsParams p) {
+    begin_dependent();
     const i32 row = (i32)(blockIdx.x * THREADS + threadIdx.x);
     if (row >= p.rows.rows) return;
     const i32 last = last_token(p.rows, row);

@@ -20,6 +20,7 @@
 // Bytes    the visible keys and values once per HEADS heads; q once per split, y once; the workspace written and read
 #include "include/async_copy.cuh"
 #include "include/attention.cuh"
+#include "include/dependent_launch.cuh"
 #include "include/warp.cuh"
 
 struct DecodeAttentionParams {
@@ -109,6 +110,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
     T* keys = reinterpret_cast<T*>(weights + HEADS * KEYS);         // [KEYS][STRIDE]
     T* values = keys + KEYS * STRIDE;                               // [KEYS][STRIDE]
 
+    begin_dependent();
     const i32 split = blockIdx.x, row = blockIdx.y;
     const i32 first_head = blockIdx.z * HEADS;
     const i32 heads = min_of(HEADS, p.heads - first_head);
@@ -244,6 +246,7 @@ template <typename T, int HEAD_DIM, int HEADS, int KEYS, int VEC>
 __global__ void __launch_bounds__(1) decode_attention_serial(DecodeAttentionParams p) {
     constexpr int PARTS = 16;                                       // sums at a time: a machine with wide vectors likes many
     constexpr int DIM = ceil_div(HEAD_DIM, PARTS) * PARTS;
+    begin_dependent();
     const i32 split = blockIdx.x, row = blockIdx.y;
     const i32 first_head = blockIdx.z * HEADS, heads = min_of(HEADS, p.heads - first_head);
     const i32 slots_from = split * p.split_slots, slots_to = min_of(slots_from + p.split_slots, p.ring_slots);
@@ -312,6 +315,7 @@ __global__ void __launch_bounds__(1) decode_attention_serial(DecodeAttentionPara
 
 template <typename T>
 __global__ void __launch_bounds__(256) decode_attention_combine(DecodeAttentionCombineParams p) {
+    begin_dependent();
     const i64 element = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (element >= p.elements) return;
     const i64 query = element / p.head_dim;                         // row * heads + head

@@ -8,6 +8,7 @@
 // Error        as embedding; squares (width / 256 + 16) · 2^-24, relatively.
 // Traffic      2·rows·width·sizeof(T) + 8·rows bytes.
 #include "include/block.cuh"
+#include "include/dependent_launch.cuh"
 #include "include/embedding.cuh"
 
 struct EmbeddingStepParams {
@@ -24,6 +25,7 @@ struct EmbeddingStepParams {
 
 template <typename T, int VEC>
 __global__ void __launch_bounds__(256) embedding_step(EmbeddingStepParams p) {
+    begin_dependent();
     const i64 row = blockIdx.x;
     f32 squares = 0.0f;
     for (i32 c = threadIdx.x * VEC; c < p.width; c += 256 * VEC) {

@@ -67,8 +67,7 @@ constexpr i32 RECURRENT_Z_STRIDE = mma_stride(RECURRENT_K);
 
 // Both gates' columns side by side, and the rows of z; what lies outside becomes zero. Eight neighbouring lanes copy one column of eight rows of
 // weights, or 128 bytes of a row of z: both meet every bank once.
-template <i32 BATCH>
-GK_DEVICE void load_recurrent_stage(const RecurrentStepParams& p, bf16* w_tile, bf16* z_tile, i32 first_row, i32 h, i32 first_column, i32 first_k) {
+GK_DEVICE void load_recurrent_weights(const RecurrentStepParams& p, bf16* w_tile, i32 h, i32 first_column, i32 first_k) {
     const i32 b = p.block_width;
     for (i32 i = threadIdx.x; i < RECURRENT_K * 2 * RECURRENT_COLUMNS / 8; i += SKINNY_THREADS) {
         const i32 k = i / 32 * 8 + i % 8, piece = i / 8 % 4, column = first_column + piece % 2 * 8;
@@ -76,13 +75,17 @@ GK_DEVICE void load_recurrent_stage(const RecurrentStepParams& p, bf16* w_tile, 
         const bool inside = first_k + k < b && column < b;
         async_copy_16(w_tile + k * RECURRENT_W_STRIDE + piece * 8, inside ? w + (static_cast<i64>(h) * b + first_k + k) * b + column : w, inside ? 16 : 0);
     }
+}
+
+template <i32 BATCH>
+GK_DEVICE void load_recurrent_input(const RecurrentStepParams& p, bf16* z_tile, i32 first_row, i32 h, i32 first_k) {
+    const i32 b = p.block_width;
     const bf16* const z = static_cast<const bf16*>(p.z);
     for (i32 i = threadIdx.x; i < BATCH * RECURRENT_K / 8; i += SKINNY_THREADS) {
         const i32 n = i / (RECURRENT_K / 8), k = i % (RECURRENT_K / 8) * 8;
         const bool inside = first_row + n < p.rows.rows && first_k + k < b;
         async_copy_16(z_tile + n * RECURRENT_Z_STRIDE + k, inside ? z + (first_row + n) * p.z_stride + h * b + first_k + k : z, inside ? 16 : 0);
     }
-    async_commit();
 }
 
 template <i32 NT>
@@ -96,8 +99,12 @@ __global__ void __launch_bounds__(SKINNY_THREADS) recurrent_step_mma(RecurrentSt
 
     MmaAccumulator<2, NT> sum;
     sum.fill(0.0f);
+    launch_dependents();
     for (i32 k = 0; k < b; k += RECURRENT_K) {
-        load_recurrent_stage<BATCH>(p, w_tile, z_tile, first_row, h, first_column, k);
+        load_recurrent_weights(p, w_tile, h, first_column, k);
+        if (k == 0) dependency_wait();   // the first weights are under way when z is there
+        load_recurrent_input<BATCH>(p, z_tile, first_row, h, k);
+        async_commit();
         async_wait<0>();
         __syncthreads();
         const i32 own = warp_id() * (RECURRENT_K / SKINNY_WARPS);
@@ -118,6 +125,7 @@ __global__ void __launch_bounds__(SKINNY_THREADS) recurrent_step_mma(RecurrentSt
 template <typename T>
 __global__ void __launch_bounds__(64) recurrent_step_general(RecurrentStepParams p) {
     constexpr i32 BATCH = 4;
+    begin_dependent();
     const i32 b = p.block_width, c = static_cast<i32>(blockIdx.y * 64 + threadIdx.x), first_row = static_cast<i32>(blockIdx.x) * BATCH;
     if (c >= p.blocks * b) return;
     const i32 h = c / b;

@@ -26,6 +26,7 @@
 // Bytes    the row's logits once if greedy or unrestricted; else twice, and 4 or 5 times more for each of top-k and top-p, from the second pass on out
 //          of L2; the row's counts with them when the penalty is not 1
 #include "include/block.cuh"
+#include "include/dependent_launch.cuh"
 #include "include/sampler_state.cuh"
 
 struct SamplerParams {
@@ -194,6 +195,7 @@ GK_DEVICE void restrict_row(SamplerRow& row, i32 vocabulary, const SamplerState&
 
 template <int BLOCK>
 __global__ void __launch_bounds__(BLOCK) sampler(SamplerParams p) {
+    begin_dependent();
     const i64 r = blockIdx.x;
     const i32 position = p.pos[r];
     if (position < 0) {

@@ -64,6 +64,7 @@ __global__ void __launch_bounds__(SKINNY_THREADS, Core::MIN_BLOCKS) sampling_hea
 
 template <int BLOCK>
 __global__ void __launch_bounds__(BLOCK) sampling_merge(SamplingMergeParams p) {
+    begin_dependent();
     const i64 row = blockIdx.x;
     u64 best = 0;
     if (p.pos[row] >= 0)

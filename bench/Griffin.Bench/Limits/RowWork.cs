@@ -67,7 +67,7 @@ public static class RowWork
             ("conv_gates", _) => FusedWork.ConvGates(row.AllTokens, row["width"], row["blocks"], row["taps"], s),
             ("recurrent_mixer", _) => FusedWork.RecurrentMixer(row.AllTokens, row["width"], row["blocks"], row["taps"], s),
             ("prefill", _) => ModelWork.Prefill(model!, row["batch"], row["tokens"], s),
-            ("decode", _) => ModelWork.DecodeStep(model!, row["batch"], row["context"], s),
+            ("decode" or "decode_serial", _) => ModelWork.DecodeStep(model!, row["batch"], row["context"], s),
             ("training_step", _) => ModelWork.TrainingStep(model!, row["batch"], row["tokens"]),
             ("cost", _) => ModelWork.Decode(model!, row["batch"], row["context"], row["steps"], s),
             _ => null,

@@ -30,7 +30,9 @@ internal sealed class ModelBench(GpuDevice device, RowList rows, TimingOptions t
             case "prefill":
                 return new(Prefill(row));
             case "decode":
-                return new(Decode(row));
+                return new(Decode(row, DependentLaunch.Auto));
+            case "decode_serial":
+                return new(Decode(row, DependentLaunch.Off));
             case "cost":
                 return new(Cost(row));
             case "throughput":
@@ -64,11 +66,11 @@ internal sealed class ModelBench(GpuDevice device, RowList rows, TimingOptions t
         return samples;
     }
 
-    private Samples Decode(BenchRow row)
+    private Samples Decode(BenchRow row, DependentLaunch dependent)
     {
         GriffinModel model = Load(row);
         int steps = row.Int("steps");
-        using Sequence sequence = new(model, row.Int("batch"), MostChunkTokens, row.Int("context") + 2 * steps + 1);
+        using Sequence sequence = new(model, row.Int("batch"), MostChunkTokens, row.Int("context") + 2 * steps + 1, dependent);
         using BatchDecoder decoder = sequence.Decoder(row.Int("context"));
         decoder.Step();
         WarmUp.Run(() => Clock(() => decoder.Step()), Math.Min(timing.MostSeconds / 2, steps * 1e-3));
@@ -152,9 +154,10 @@ internal sealed class ModelBench(GpuDevice device, RowList rows, TimingOptions t
     /// <summary>A session with as many states as rows.</summary>
     private sealed class Sequence : IDisposable
     {
-        public Sequence(GriffinModel model, int batch, int chunkTokens, int capacity)
+        public Sequence(GriffinModel model, int batch, int chunkTokens, int capacity, DependentLaunch dependent = DependentLaunch.Auto)
         {
-            Session = model.CreateSession(new() { Slots = batch, MaxBatch = batch, ChunkTokens = chunkTokens, GlobalCapacity = capacity });
+            Session = model.CreateSession(
+                new() { Slots = batch, MaxBatch = batch, ChunkTokens = chunkTokens, GlobalCapacity = capacity, DependentLaunch = dependent });
             States = [.. Enumerable.Range(0, batch).Select(_ => Session.States.Rent())];
         }
 

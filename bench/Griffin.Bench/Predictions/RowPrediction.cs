@@ -17,7 +17,11 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     // What skinny products and whole steps reach of the read bandwidth, between their launches.
     private const double SkinnyShare = 0.85;
     private const double Launch = 1.3e-6;
-    private const int LaunchesOfRecurrentLayer = 5, LaunchesOfAttentionLayer = 6;
+
+    // What is left of a launch that began early: the last block's stores are seen, and the activations asked for.
+    private const double EarlyLaunch = 0.7e-6;
+    private const int FusedRows = 64;
+    private const int LaunchesOfRecurrentLayer = 5, LaunchesOfAttentionLayer = 6, LaunchesOfFrame = 5;
 
     /// <summary>The prediction of a row; null where none is made.</summary>
     public static RowPrediction? Of(BenchRow row, RowList rows)
@@ -34,7 +38,8 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
             "matmul" => new(Launch + least.Seconds(Ceilings), "cuBLAS", 0),
             "gate_up_gelu" when row["rows"] <= 64 => new(Launch + least.Bytes / Ceilings.ReadBytes / SkinnyShare, "skinny product, epilogue inside", 0),
             "gate_up_gelu" => new(Launch + least.Flops / Ceilings.Flops + One(OpEstimates.GeluMultiply(row["rows"], row["columns"] / 2.0)), "cuBLAS, gelu_multiply", 0),
-            "decode" => DecodeStep(model!, least),
+            "decode" => DecodeStep(model!, least, row["batch"] <= FusedRows ? EarlyLaunch : Launch),
+            "decode_serial" => DecodeStep(model!, least, Launch),
             "prefill" => new(Layers(model!, row["batch"], row["tokens"]) + least.Flops / Ceilings.Flops, "cuBLAS, elementwise kernels, mma attention", 0),
             _ => null,
         };
@@ -48,11 +53,11 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
 
     private static double One(LaunchEstimate launch) => launch.Seconds(Ceilings, Occupancy.Claims);
 
-    private static RowPrediction DecodeStep(GriffinConfig model, Work least)
+    private static RowPrediction DecodeStep(GriffinConfig model, Work least, double launch)
     {
-        int launches = LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + 4;
+        int launches = LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + LaunchesOfFrame;
         double bytes = least.Bytes / Ceilings.ReadBytes / SkinnyShare;
-        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + launches * Launch, $"{launches} launches, skinny products", 0);
+        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + launches * launch, $"{launches} launches, skinny products", 0);
     }
 
     // What lies between the products of a prefill; their own operations are in the row's least work, attention's useful ones too, at the rate of cuBLAS.

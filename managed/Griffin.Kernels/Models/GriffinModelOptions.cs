@@ -44,6 +44,9 @@ public sealed record SessionOptions
 
     /// <summary>Tokens that a layer without a window can hold; more is an error. Models with a window ignore it.</summary>
     public int GlobalCapacity { get; init; } = 8192;
+
+    /// <summary>Whether the kernels of a step begin while the ones before them still run.</summary>
+    public DependentLaunch DependentLaunch { get; init; }
 }
 
 /// <summary>Which positions' logits a call returns.</summary>

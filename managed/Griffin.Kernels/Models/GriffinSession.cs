@@ -36,7 +36,7 @@ public sealed partial class GriffinSession : IDisposable
 
         try
         {
-            _stream = _owned.Add(model.Device.CreateStream());
+            _stream = _owned.Add(model.Device.CreateStream(LaunchesDependently(model.Device, options.DependentLaunch)));
             _ = _stream.Blas; // its workspace is set here: never in a step, never during a capture
             States = _owned.Add(new StatePool(_stream, layout, options.Slots, config.Vocabulary));
             _activations = _owned.Add(new Activations(
@@ -135,6 +135,9 @@ public sealed partial class GriffinSession : IDisposable
         foreach (DecodeGraph graph in _decodeGraphs.Values) graph.Dispose();
         _owned.Dispose();
     }
+
+    private static bool LaunchesDependently(GpuDevice device, DependentLaunch choice) =>
+        choice == DependentLaunch.Auto ? device.Kind == GpuDeviceKind.Cuda && device.HasDependentLaunches : choice == DependentLaunch.On;
 
     private void RunPiece(CallPieces piece, ReadOnlySpan<DecodeState> states, ReadOnlySpan<int> tokens, int[] positions, LogitsSelection which, Span<float> logits)
     {

@@ -10,7 +10,7 @@ public sealed class AdvanceRows : KernelOp, IKernelCatalogue, ISelfTested
 
     private static readonly VariantTable<bool> s_variants = new(
         KernelSource.BuiltIn("advance_rows.cu"),
-        new KernelVariant<bool>("general", query => new KernelPlan($"advance_rows<{(query.Shape ? "true" : "false")}, {Threads}>", Threads) { TileRows = Threads }));
+        new KernelVariant<bool>("general", query => new KernelPlan($"advance_rows<{(query.Shape ? "true" : "false")}, {Threads}>", Threads) { TileRows = Threads, Waits = true }));
 
     private readonly PlannedKernel<AdvanceRowsParams> _kernel;
 

@@ -32,7 +32,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         new KernelVariant<AttentionShape>("general", q => Plan(q, 1)));
 
     private static readonly VariantTable<AttentionShape> combineVariants = new(source,
-        new KernelVariant<AttentionShape>("combine", q => new KernelPlan($"decode_attention_combine<{q.T}>", CombineThreads)));
+        new KernelVariant<AttentionShape>("combine", q => new KernelPlan($"decode_attention_combine<{q.T}>", CombineThreads) { Waits = true }));
 
     private readonly AttentionShape _shape;
     private readonly int[] _blocks;   // for each multiprocessor, by row class
@@ -213,6 +213,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         int heads = GroupHeads(query.Shape);
         return new($"decode_attention_serial<{query.T}, {query.Shape.HeadDim}, {heads}, {SerialKeys}, {query.Vector}>", 1)
         {
+            Waits = true,
             Vector = query.Vector,
             TileRows = heads,
             TileColumns = SerialKeys,
@@ -228,6 +229,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         int stride = (words | 1) * query.Vector;
         return new($"decode_attention<{query.T}, {headDim}, {groupHeads}, {keys}, {vector}>", Threads)
         {
+            Waits = true,
             Vector = vector,
             TileRows = groupHeads,
             TileColumns = keys,

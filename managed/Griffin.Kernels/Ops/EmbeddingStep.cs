@@ -79,7 +79,7 @@ public sealed class EmbeddingStep : KernelOp, IKernelCatalogue, ISelfTested
         return squares;
     }
 
-    private static KernelPlan Plan(in VariantQuery<int> query, int vector) => new($"embedding_step<{query.T}, {vector}>", Threads) { Vector = vector };
+    private static KernelPlan Plan(in VariantQuery<int> query, int vector) => new($"embedding_step<{query.T}, {vector}>", Threads) { Vector = vector, Waits = true };
 }
 
 /// <summary>Mirror of EmbeddingStepParams in embedding_step.cu.</summary>

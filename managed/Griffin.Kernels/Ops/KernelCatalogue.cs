@@ -33,7 +33,11 @@ public sealed record ModelDimensions
 /// <param name="Spec">What the compiler gets.</param>
 /// <param name="Threads">Threads of a block.</param>
 /// <param name="SharedBytes">Dynamic shared memory of a block, in bytes.</param>
-public sealed record CatalogueEntry(string Op, string Variant, KernelSpec Spec, int Threads, int SharedBytes);
+public sealed record CatalogueEntry(string Op, string Variant, KernelSpec Spec, int Threads, int SharedBytes)
+{
+    /// <summary>The kernel waits by itself for the kernels before it.</summary>
+    public bool Waits { get; init; }
+}
 
 /// <summary>An op that can list its kernels. Implementing it is all that an op does to be found.</summary>
 public interface IKernelCatalogue

@@ -92,6 +92,6 @@ public sealed class PlannedKernel<TParams> where TParams : unmanaged
     public void LaunchGrid(GpuStream stream, Dim3 grid, in TParams parameters)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        stream.Launch(Kernel, grid, new Dim3(Plan.Threads), parameters, Plan.SharedBytes);
+        stream.Launch(Kernel, grid, new Dim3(Plan.Threads), parameters, Plan.SharedBytes, Plan.Waits);
     }
 }

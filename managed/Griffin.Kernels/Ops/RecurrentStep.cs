@@ -18,7 +18,7 @@ public sealed class RecurrentStep : KernelOp, IKernelCatalogue, ISelfTested
         Mma(2),
         Mma(4),
         Mma(8),
-        new KernelVariant<Shape>("general", q => new($"recurrent_step_general<{q.T}>", 64) { TileRows = 4, TileColumns = 64 }));
+        new KernelVariant<Shape>("general", q => new($"recurrent_step_general<{q.T}>", 64) { TileRows = 4, TileColumns = 64, Waits = true }));
 
     private readonly int _blockWidth;
     private readonly PlannedKernel<RecurrentStepParams>[] _kernels;   // by row class; one where a variant is forced
@@ -129,6 +129,7 @@ public sealed class RecurrentStep : KernelOp, IKernelCatalogue, ISelfTested
         int sums = 8 * batch * ((2 * GateColumns) + 4) * sizeof(float);     // in the same place afterwards
         return new($"mma-{batch}", q => new($"recurrent_step_mma<{batchTiles}>", 256)
         {
+            Waits = true,
             Vector = q.Vector,
             TileRows = batch,
             TileColumns = GateColumns,

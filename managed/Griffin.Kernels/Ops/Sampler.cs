@@ -18,8 +18,8 @@ public sealed class Sampler : KernelOp, IKernelCatalogue, ISelfTested
     private static readonly KernelSource source = KernelSource.BuiltIn("sampler.cu");
 
     private static readonly VariantTable<int> variants = new(source,
-        new KernelVariant<int>("narrow", _ => new KernelPlan("sampler<256>", 256)) { Preferred = q => q.Shape <= NarrowVocabulary },
-        new KernelVariant<int>("wide", _ => new KernelPlan("sampler<512>", 512)));
+        new KernelVariant<int>("narrow", _ => new KernelPlan("sampler<256>", 256) { Waits = true }) { Preferred = q => q.Shape <= NarrowVocabulary },
+        new KernelVariant<int>("wide", _ => new KernelPlan("sampler<512>", 512) { Waits = true }));
 
     private static readonly VariantTable<int> countVariants = new(source, new KernelVariant<int>("count", _ => new KernelPlan($"sampler_count<{CountThreads}>", CountThreads)));
 

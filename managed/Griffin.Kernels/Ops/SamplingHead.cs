@@ -15,7 +15,7 @@ public sealed class SamplingHead : SkinnyProduct, IKernelCatalogue, ISelfTested
     private static readonly VariantTable<SkinnyShape> variants = Variants("sampling_head");
 
     private static readonly VariantTable<SkinnyShape> mergeVariants = new(KernelSource.BuiltIn("sampling_head.cu"),
-        new KernelVariant<SkinnyShape>("merge", _ => new KernelPlan($"sampling_merge<{MergeThreads}>", MergeThreads)));
+        new KernelVariant<SkinnyShape>("merge", _ => new KernelPlan($"sampling_merge<{MergeThreads}>", MergeThreads) { Waits = true }));
 
     private readonly PlannedKernel<SamplingHeadParams>[] _kernels;
     private readonly PlannedKernel<SamplingMergeParams> _merge;

@@ -92,6 +92,7 @@ public abstract class SkinnyProduct : KernelOp
     // Partial sums in rows of four floats more than the tile has, then one factor of the norm per row of the batch.
     private static KernelPlan Plan(string nameExpression, int vector, int batch, int weightRows, int parts) => new(nameExpression, 256)
     {
+        Waits = true,
         Vector = vector,
         TileRows = batch,
         TileColumns = weightRows,

@@ -37,6 +37,9 @@ public sealed record KernelPlan(string NameExpression, int Threads)
     /// <summary>Compiler options beyond the library's own.</summary>
     public IReadOnlyList<string> Options { get; init; } = [];
 
+    /// <summary>The kernel waits by itself for the kernels before it (dependent_launch.cuh): a stream may launch it before they have ended.</summary>
+    public bool Waits { get; init; }
+
     /// <summary>The architecture that the kernel needs in place of the device's own, for instance "sm_90a".</summary>
     public string? Architecture { get; init; }
 
@@ -126,7 +129,7 @@ public sealed class VariantTable<TShape>(KernelSource source, params IReadOnlyLi
         VariantQuery<TShape> query = new(shape, type, KernelCatalogue.AmpleLimits, GpuDeviceKind.Cuda);
         foreach (KernelVariant<TShape> variant in Variants)
         {
-            if (PlanIfFit(variant, query) is { } plan) yield return new(op, variant.Name, Spec(plan), plan.Threads, plan.SharedBytes);
+            if (PlanIfFit(variant, query) is { } plan) yield return new(op, variant.Name, Spec(plan), plan.Threads, plan.SharedBytes) { Waits = plan.Waits };
         }
     }
 

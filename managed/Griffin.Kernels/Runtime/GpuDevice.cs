@@ -5,6 +5,8 @@ namespace Griffin.Kernels.Runtime;
 /// <summary>An open device: a GPU or the emulator. It owns a reference to its context; everything made from it keeps that alive.</summary>
 public sealed partial class GpuDevice : IDisposable
 {
+    private const int OldestDriverOfDependentLaunches = 12030;
+
     private readonly DeviceContext _context;
     private readonly Lazy<GpuStream> _transfer;
     private readonly int? _countingOrdinal;
@@ -29,6 +31,7 @@ public sealed partial class GpuDevice : IDisposable
             bool instrumented = isChecked || countingOrdinal is not null;
             Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, instrumented ? ["--griffin-checked"] : []);
             provider.Driver.DriverGetVersion(out int version);
+            HasDependentLaunches = Kind == GpuDeviceKind.Emulator || (ComputeCapability.Major >= 9 && version >= OldestDriverOfDependentLaunches);
             Tuning = new TuningRecords(
                 options.UseTuning ? Compiler.CacheFolder : null, $"{Name}, {Compiler.Architecture}, driver {version}, {provider.Nvrtc.Identity}", options.Logger);
         }
@@ -89,11 +92,21 @@ public sealed partial class GpuDevice : IDisposable
     /// <summary>The stream of synchronous host copies and of zeroing.</summary>
     internal GpuStream TransferStream => _transfer.Value;
 
+    /// <summary>
+    /// Whether kernels can be launched before the ones ahead of them have ended: GPUs from compute capability 9.0 with a driver of CUDA 12.3 or newer, which
+    /// keeps such launches in captured graphs; the emulator, where it changes nothing but what checked devices look for.
+    /// </summary>
+    public bool HasDependentLaunches { get; }
+
     /// <summary>Makes a stream.</summary>
-    public GpuStream CreateStream()
+    /// <param name="dependentLaunches">Launches kernels that wait by themselves before the ones ahead of them have ended.</param>
+    /// <exception cref="NotSupportedException">The device does not have <see cref="HasDependentLaunches"/>.</exception>
+    public GpuStream CreateStream(bool dependentLaunches = false)
     {
         Enter();
-        return new(this);
+        if (dependentLaunches && !HasDependentLaunches)
+            throw new NotSupportedException($"{Name} has no programmatic dependent launch: that needs compute capability 9.0 and a driver of CUDA 12.3.");
+        return new(this, dependentLaunches);
     }
 
     /// <summary>Makes an event; with <paramref name="timing"/>, times can be taken between events.</summary>

@@ -15,9 +15,10 @@ public sealed partial class GpuStream : IDisposable
     private readonly DeviceContext _context;
     private readonly nint _stream;
 
-    internal GpuStream(GpuDevice device)
+    internal GpuStream(GpuDevice device, bool dependentLaunches = false)
     {
         Device = device;
+        DependentLaunches = dependentLaunches;
         _context = device.Enter();
         _context.Check(_context.Driver.StreamCreate(out _stream, NonBlocking), "cuStreamCreate");
         Handle = new StreamHandle(_context, device.ContextHandle, _stream, owned: true);
@@ -34,6 +35,9 @@ public sealed partial class GpuStream : IDisposable
     /// <summary>The device of the stream.</summary>
     public GpuDevice Device { get; }
 
+    /// <summary>Whether kernels that wait by themselves for the ones before them are launched before these have ended.</summary>
+    public bool DependentLaunches { get; }
+
     /// <summary>True between <see cref="BeginCapture"/> and <see cref="EndCapture"/>.</summary>
     public bool IsCapturing { get; private set; }
 
@@ -46,14 +50,19 @@ public sealed partial class GpuStream : IDisposable
     /// <param name="block">Threads of a block.</param>
     /// <param name="parameters">Copied before the call returns.</param>
     /// <param name="dynamicSharedBytes">Dynamic shared memory of a block; over 48 KB needs <see cref="GpuKernel{TParams}.SetMaxDynamicSharedBytes"/> first.</param>
+    /// <param name="waits">
+    /// The kernel waits by itself for the kernels before it (<c>dependency_wait</c> of dependent_launch.cuh), and before that neither writes memory nor reads
+    /// what kernels write: where <see cref="DependentLaunches"/> is on, it begins before they have ended.
+    /// </param>
     /// <remarks>The memory that the parameters point to must stay alive until the kernel has run: that is checked once per plan or graph by its owner, not here.</remarks>
     /// <exception cref="KernelCompilationException">The kernel did not compile.</exception>
     /// <exception cref="GpuException">The launch was refused.</exception>
-    public unsafe void Launch<TParams>(GpuKernel<TParams> kernel, Dim3 grid, Dim3 block, in TParams parameters, int dynamicSharedBytes = 0)
+    public unsafe void Launch<TParams>(GpuKernel<TParams> kernel, Dim3 grid, Dim3 block, in TParams parameters, int dynamicSharedBytes = 0, bool waits = false)
         where TParams : unmanaged
     {
         ArgumentNullException.ThrowIfNull(kernel);
         DeviceContext context = _context;
+        bool early = waits && DependentLaunches;
         if (Handle.IsClosed || kernel.Context != context) RefuseLaunch(kernel);
         nint function = kernel.Function;
         context.MakeCurrent();
@@ -67,6 +76,8 @@ public sealed partial class GpuStream : IDisposable
             BlockZ = (uint)block.Z,
             DynamicSharedBytes = (uint)dynamicSharedBytes,
             Stream = _stream,
+            Attributes = early ? LaunchAttribute.ProgrammaticStreamSerialization : 0,
+            AttributeCount = early ? 1u : 0u,
         };
         CudaResult result;
         fixed (TParams* pointer = &parameters)

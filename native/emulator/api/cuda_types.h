@@ -95,7 +95,7 @@ struct CUlaunchAttribute {
     char padding[4];
     union {
         char bytes[64];
-        int cooperative;
+        int flag;
     } value;
 };
 

@@ -112,7 +112,9 @@ void Worker::access(u64 address, u64 bytes, Access kind, bool aligned, const voi
         if (aligned && (address & (bytes - 1)) != 0)
             fault(kMisalignedAddress,
                   access_text("misaligned", kind, bytes) + address_text(address) + describe_range(address, bytes), site);
+        if (launch->info.pending != nullptr && !waited[thread]) early_access(address, bytes, kind, site);
         if (!all_written(shadow_of(address), bytes)) device_access(address, bytes, kind, site);
+        if (kind != Access::Read && launch->info.written != nullptr) note_write(address);
     } else if (address - shared_base < kSharedArenaBytes) {
         if (aligned && (address & (bytes - 1)) != 0)
             fault(kMisalignedAddress, access_text("misaligned", kind, bytes) + shared_place(address - shared_base, bytes), site);

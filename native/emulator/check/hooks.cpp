@@ -9,6 +9,7 @@ Launch* begin_launch(const LaunchInfo& info) { return new Launch(info); }
 
 void end_launch(Launch* launch, bool completed) {
     if (completed && launch->info.count) keep_record(launch->info, launch->counts);
+    if (launch->info.written != nullptr) launch->info.written->add(launch->written());
     delete launch;
 }
 
@@ -33,6 +34,8 @@ void begin_block(Worker* worker, Launch* launch, Dim3 block_index) {
     if (worker->cells.empty()) worker->cells.resize(kSharedArenaBytes / 2);
     const Dim3 size = launch->info.block;
     worker->start_block(launch, block_index);
+    worker->waited.reset();
+    worker->noted = {};
     worker->counting = launch->info.count;
     if (worker->counting) worker->requests.begin(&launch->counts, size.x * size.y * size.z);
 }

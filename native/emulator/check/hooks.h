@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 // --- answered by the core
 
@@ -58,6 +59,16 @@ void copy_initialised(std::uint64_t destination, std::uint64_t source, std::uint
 
 struct Dim3 { std::uint32_t x, y, z; };
 
+// Memory that kernels may still be writing when a kernel begins that was launched with programmatic stream serialisation: what they wrote since the
+// stream last waited for all of its work. (dependent_launch.cpp)
+struct PendingWrites {
+    std::vector<std::uint64_t> allocations;   // by address
+    bool everything = false;                  // work whose stores are not known was among them
+
+    void add(const PendingWrites& other);
+    void add(std::uint64_t address);
+};
+
 struct LaunchInfo {
     const char* kernel;      // the name expression; must outlive the launch
     int device;
@@ -65,16 +76,22 @@ struct LaunchInfo {
     std::uint32_t dynamic_shared_bytes;
     bool checked;
     bool count;              // the device counts accesses
+    const PendingWrites* pending;   // of a dependent launch: until a thread waits, it may write nothing and read none of this; else null
+    PendingWrites* written;         // gets what the kernel wrote to; null where nobody asks
 };
 
 class Launch;
+struct Worker;
 // Before the first block. The result goes into every worker that runs blocks of it.
 Launch* begin_launch(const LaunchInfo& info);
 // After the last block, or after a fault (completed = false: no record is kept). Frees the launch.
 void end_launch(Launch* launch, bool completed);
+// Whether it was a dependent launch of which no thread waited.
+bool never_waited(const Launch* launch);
+// The running thread waits for the kernels before its own.
+void dependency_wait(Worker* worker);
 
 // What an operating-system thread that runs blocks knows: one per thread, kept by the core.
-struct Worker;
 constexpr int kSharedArenaBytes = 256 * 1024;   // enough for 227 KB of dynamic memory, the static arrays and the guard zones
 constexpr int kSharedGuardBytes = 64;           // between two arrays, before the first and after the last
 Worker* create_worker();

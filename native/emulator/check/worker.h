@@ -5,6 +5,9 @@
 #include "check/ordering.h"
 #include "check/request_log.h"
 
+#include <atomic>
+#include <bitset>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -46,6 +49,14 @@ public:
     explicit Launch(const LaunchInfo& launch_info) : info(launch_info) {}
     const LaunchInfo info;
     LaunchCounts counts;
+    std::atomic<bool> waited{false};     // some thread has, for the kernels before
+
+    void note_write(u64 allocation);
+    const PendingWrites& written() const { return _written; }
+
+private:
+    std::mutex _mutex;
+    PendingWrites _written;
 };
 
 struct Worker {
@@ -73,6 +84,8 @@ struct Worker {
 
     Ordering ordering;
     std::vector<u32> proxy_fences;   // by thread: its writes before this time may be read through the async proxy
+    std::bitset<1024> waited;    // threads of the block that have waited for the kernels before theirs
+    Allocation noted{};          // the last one noted as written
 
     RequestLog requests;
 
@@ -96,6 +109,8 @@ struct Worker {
     void see_product(u32 reader, u32 by_thread);
 
 private:
+    void early_access(u64 address, u64 bytes, Access kind, const void* site);
+    void note_write(u64 address);
     void device_access(u64 address, u64 bytes, Access kind, const void* site);
     void shared_access(u64 offset, u64 bytes, Access kind, const void* site);
     void plain_access(u64 address, u64 bytes, Access kind, const void* site);

@@ -11,6 +11,10 @@
 #include <unordered_set>
 #include <vector>
 
+namespace check {
+struct PendingWrites;
+}
+
 namespace emu {
 
 struct Capture;
@@ -56,6 +60,7 @@ struct Context {
     std::unordered_set<GraphExec*> graph_execs;
     std::unique_ptr<Stream> null_stream;
     std::vector<std::shared_ptr<Capture>> captures;   // under way
+    check::PendingWrites* pending = nullptr;          // of the stream or graph node whose work runs now, on a checked device
 
     void fail(CUresult code, const std::string& text) {
         sticky = code;

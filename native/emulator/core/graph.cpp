@@ -133,6 +133,10 @@ CUresult run_graph(Context& context, const std::vector<GraphNode>& nodes) {
             if (CUresult result = node.body ? node.body() : CUDA_SUCCESS; result != CUDA_SUCCESS) return result;
         return CUDA_SUCCESS;
     }
+    // A graph begins when all work before it has ended, and what comes after it begins when it has.
+    check::PendingWrites* const around = context.pending;
+    *around = {};
+    std::vector<check::PendingWrites> pending(nodes.size());
     std::vector<size_t> waiting_for(nodes.size()), ready;
     std::vector<std::vector<size_t>> followers(nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) {
@@ -144,8 +148,11 @@ CUresult run_graph(Context& context, const std::vector<GraphNode>& nodes) {
         size_t pick = context.random.below(ready.size());
         size_t node = ready[pick];
         ready.erase(ready.begin() + static_cast<long>(pick));
+        for (size_t dependency : nodes[node].dependencies) pending[node].add(pending[dependency]);
         if (nodes[node].body) {
+            context.pending = &pending[node];
             CUresult result = nodes[node].body();
+            context.pending = around;
             if (result != CUDA_SUCCESS) return result;
         }
         for (size_t follower : followers[node])

@@ -18,7 +18,9 @@ void run_front(Stream& stream) {
     if (stream.queue.empty()) stream.last = nullptr;
     operation->dependencies.clear();
     if (operation->body && stream.context.sticky == CUDA_SUCCESS) {
+        stream.context.pending = &stream.pending;
         CUresult result = operation->body();
+        stream.context.pending = nullptr;
         if (result != CUDA_SUCCESS && stream.context.sticky == CUDA_SUCCESS) stream.context.fail(result, "asynchronous work failed");
     }
     operation->body = nullptr;

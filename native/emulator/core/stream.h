@@ -1,6 +1,7 @@
 // Streams, events and the order of work.
 #pragma once
 
+#include "check/hooks.h"
 #include "core/graph.h"
 
 #include <deque>
@@ -29,6 +30,7 @@ struct Stream {
     std::shared_ptr<Operation> last;     // null when everything has run
     std::shared_ptr<Capture> capture;    // that the stream is part of
     std::vector<size_t> capture_tail;    // nodes that the next captured work depends on
+    check::PendingWrites pending;        // of the kernels that ran since all of its work was last waited for (checked devices)
 };
 
 struct Event {

@@ -62,6 +62,8 @@ void emu_cluster_read(const void* own, unsigned rank, void* to, unsigned bytes) 
     runner().cluster_read(own, rank, to, bytes, __builtin_return_address(0));
 }
 
+void emu_dependency_wait() { check::dependency_wait(runner().checker()); }
+
 void emu_count_matrix_ops(unsigned long long multiply_adds) {
     if (runner().launch().count_accesses) check::count_matrix_ops(multiply_adds);
 }

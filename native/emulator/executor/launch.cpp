@@ -73,7 +73,7 @@ void run_launch(const LaunchRequest& launch, LaunchFault& fault) {
     const bool watched = launch.instrumented;
     check::Launch* checks = !watched ? nullptr : check::begin_launch(
         {launch.kernel, launch.device, {launch.grid.x, launch.grid.y, launch.grid.z}, {launch.block.x, launch.block.y, launch.block.z},
-         launch.dynamic_shared_bytes, launch.checked, launch.count_accesses});
+         launch.dynamic_shared_bytes, launch.checked, launch.count_accesses, launch.pending, launch.written});
     if (launch.cluster_blocks > 1) {
         run_clusters(launch, checks, fault, count);
     } else if (launch.cooperative && count > 1) {
@@ -104,6 +104,11 @@ void run_launch(const LaunchRequest& launch, LaunchFault& fault) {
             });
         }
         own.end();
+    }
+    if (watched && !fault.raised.load(std::memory_order_acquire) && check::never_waited(checks)) {
+        fault.code = CUDA_ERROR_LAUNCH_FAILED;
+        fault.text = std::string("kernel ") + launch.kernel + ": was launched as a dependent kernel, and no thread of it waited for the kernels before it";
+        fault.raised.store(true, std::memory_order_release);
     }
     if (watched) check::end_launch(checks, !fault.raised.load(std::memory_order_acquire));
 }

@@ -11,6 +11,7 @@
 
 namespace check {
 class Launch;
+struct PendingWrites;
 }
 
 namespace emu {
@@ -39,6 +40,8 @@ struct LaunchRequest {
     bool count_accesses;
     uint64_t seed;                       // of this launch: orders of threads and blocks
     int workers;                         // upper bound on operating-system threads
+    const check::PendingWrites* pending; // of a dependent launch, on a checked device; else null
+    check::PendingWrites* written;       // gets what the kernel writes to, on a checked device; else null
 };
 
 // The first fault of a launch. Blocks stop being started once it is set.

@@ -63,7 +63,10 @@ template <class Body> CUresult enqueue_copy(CUstream handle, size_t bytes, Retur
         if (CUresult forbidden = forbid_unsafe_call(call.context()); forbidden != CUDA_SUCCESS) return forbidden;
     }
     Context* context = &call.context();
-    CUresult result = submit(*stream, [context, body] { return body(*context); });
+    CUresult result = submit(*stream, [context, body] {
+        if (context->pending) *context->pending = {};
+        return body(*context);
+    });
     return result == CUDA_SUCCESS && when == Return::WhenDone && !captured ? drain(*stream) : result;
 }
 

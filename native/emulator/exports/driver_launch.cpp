@@ -1,4 +1,5 @@
 // Kernel launches.
+#include "check/hooks.h"
 #include "core/enqueue.h"
 #include "core/module.h"
 #include "core/stream.h"
@@ -10,7 +11,7 @@ using namespace emu;
 
 namespace {
 
-struct Geometry { EmuDim grid, block; unsigned dynamic_shared; bool cooperative; };
+struct Geometry { EmuDim grid, block; unsigned dynamic_shared; bool cooperative, dependent; };
 
 // What every chip with clusters takes.
 constexpr unsigned kLargestCluster = 8;
@@ -56,6 +57,14 @@ CUresult run(Context& context, const Kernel& kernel, const Geometry& geometry, v
     request.count_accesses = device.config.count_accesses != 0;
     request.seed = device.checked() ? context.random.next() : 0;
     request.workers = device.config.workers > 0 ? device.config.workers : worker_count();
+    // A kernel launched without programmatic stream serialisation begins when all work before it has ended.
+    check::PendingWrites before;
+    if (context.pending) {
+        if (!geometry.dependent) *context.pending = {};
+        before = *context.pending;
+        request.pending = geometry.dependent ? &before : nullptr;
+        request.written = context.pending;
+    }
     LaunchFault fault;
     run_launch(request, fault);
     if (!fault.raised.load(std::memory_order_acquire)) return CUDA_SUCCESS;
@@ -142,22 +151,25 @@ thread_local Executing executing;
 
 GRIFFIN_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
                                        unsigned block_z, unsigned shared_bytes, CUstream stream, void** parameters, void** extra) {
-    return launch(function, {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, false}, stream, parameters, extra);
+    return launch(function, {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, false, false}, stream, parameters, extra);
 }
 
 GRIFFIN_EXPORT CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
                                                   unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream, void** parameters) {
-    return launch(function, {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, true}, stream, parameters, nullptr);
+    return launch(function, {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, true, false}, stream, parameters, nullptr);
 }
 
 GRIFFIN_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction function, void** parameters, void** extra) {
-    constexpr int kCooperative = 2;
+    constexpr int kCooperative = 2, kProgrammaticStreamSerialization = 6;
     if (!config) return CUDA_ERROR_INVALID_VALUE;
-    bool cooperative = false;
-    for (unsigned i = 0; i < config->attribute_count; ++i)
-        if (config->attributes[i].id == kCooperative) cooperative = config->attributes[i].value.cooperative != 0;
+    bool cooperative = false, dependent = false;
+    for (unsigned i = 0; i < config->attribute_count; ++i) {
+        const CUlaunchAttribute& attribute = config->attributes[i];
+        if (attribute.id == kCooperative) cooperative = attribute.value.flag != 0;
+        if (attribute.id == kProgrammaticStreamSerialization) dependent = attribute.value.flag != 0;
+    }
     return launch(function, {{config->grid_x, config->grid_y, config->grid_z}, {config->block_x, config->block_y, config->block_z},
-                             config->shared_bytes, cooperative}, config->stream, parameters, extra);
+                             config->shared_bytes, cooperative, dependent}, config->stream, parameters, extra);
 }
 
 namespace emu {
@@ -168,6 +180,7 @@ CUresult enqueue(CUstream handle, const char* name, std::function<void()> work) 
     if (!stream) return CUDA_ERROR_INVALID_HANDLE;
     Context* context = &call.context();
     return submit(*stream, [context, name, work = std::move(work)] {
+        if (context->pending) *context->pending = {{}, true};
         executing = {context, name};
         work();
         executing = {};

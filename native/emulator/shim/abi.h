@@ -84,6 +84,7 @@ EMU_ABI unsigned emu_cluster_rank();
 EMU_RENDEZVOUS void emu_cluster_sync();
 // Reads what lies in another block of the cluster where `own` lies in this one.
 EMU_ABI void emu_cluster_read(const void* own, unsigned rank, void* to, unsigned bytes);
+EMU_ABI void emu_dependency_wait();                             // checked builds: for the kernels before this one
 EMU_ABI void emu_count_matrix_ops(unsigned long long multiply_adds);
 EMU_ABI void emu_note_access(int lane, const void* address, unsigned bytes, bool write);
 EMU_ABI void emu_thread_started();                              // checked builds: emu_current changed

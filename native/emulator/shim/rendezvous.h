@@ -15,6 +15,7 @@ EMU_INLINE void async_copy(void* shared_dst, const void* global_src, unsigned by
 }
 EMU_INLINE void async_commit() { emu_async_commit(); }
 EMU_INLINE void async_wait(int groups_left) { emu_async_wait(groups_left); }
+EMU_INLINE void dependency_wait() { emu_dependency_wait(); }
 EMU_INLINE void count_matrix_ops(unsigned long long multiply_adds) { emu_count_matrix_ops(multiply_adds); }
 EMU_INLINE void note_access([[maybe_unused]] int lane, [[maybe_unused]] const void* address, [[maybe_unused]] unsigned bytes,
                             [[maybe_unused]] bool write) {

@@ -12,10 +12,14 @@
 // inverse[b] comes from partial sums of squares, [rows, parts], that the kernel before left: reading them costs parts · 4 bytes of a row,
 // where summing anew would read the row twice and put a block-wide reduction between the loads and the first product.
 //
+// A block asks for its first weights before it waits for the kernels before its own (dependent_launch.cuh): launched as a dependent kernel it has
+// 16 KB of them under way when the activations are there.
+//
 // Determinism  the order of every sum depends on K, parts and the variant alone, not on what the other rows hold.
 // Traffic      of a block: its rows of w once, x and scale once, the partial sums once. The grid's second dimension walks tiles of BATCH rows:
 //              w is requested once per tile of rows, x once per tile of w.
 #pragma once
+#include "include/dependent_launch.cuh"
 #include "include/mma.cuh"
 #include "include/vec.cuh"
 
@@ -114,19 +118,25 @@ struct SkinnyMma {
         const bf16* scale;
         i32 left;                             // elements of k from the lane's first on
 
-        GK_DEVICE Piece<NORMED> load(i32 chunk) const {
-            Piece<NORMED> piece = {};
+        GK_DEVICE void load_weights(Piece<NORMED>& piece, i32 chunk) const {
             #pragma unroll
             for (i32 s = 0; s < STEPS; ++s) {
                 const i32 k = (chunk * STEPS + s) * GROUP;
                 if (k >= left) continue;
                 #pragma unroll
                 for (i32 i = 0; i < 2 * MT; ++i) piece.w[s][i] = load_streamed(reinterpret_cast<const u32*>(w[i] + k));
+            }
+        }
+
+        GK_DEVICE void load_input(Piece<NORMED>& piece, i32 chunk) const {
+            #pragma unroll
+            for (i32 s = 0; s < STEPS; ++s) {
+                const i32 k = (chunk * STEPS + s) * GROUP;
+                if (k >= left) continue;
                 #pragma unroll
                 for (i32 nt = 0; nt < NT; ++nt) piece.x[s][nt] = load_vec<4>(reinterpret_cast<const u32*>(x[nt] + k));
                 if constexpr (NORMED) piece.scale[s] = load_vec<4>(reinterpret_cast<const u32*>(scale + k));
             }
-            return piece;
         }
     };
 
@@ -173,7 +183,11 @@ struct SkinnyMma {
         if constexpr (Input::NORMED) source.scale = static_cast<const bf16*>(input.norm.scale) + offset;
         source.left = p.k - offset;
 
-        Piece<Input::NORMED> piece = source.load(warp_id());
+        Piece<Input::NORMED> piece = {};
+        launch_dependents();
+        source.load_weights(piece, warp_id());
+        dependency_wait();
+        source.load_input(piece, warp_id());
         f32 inverse[NT] = {};
         if constexpr (Input::NORMED) {
             f32* const inverses = shared + Tile::FLOATS;
@@ -185,7 +199,9 @@ struct SkinnyMma {
         sum.fill(0.0f);
         #pragma unroll 1
         for (i32 chunk = warp_id(); chunk < ceil_div(p.k, STEPS * GROUP); chunk += SKINNY_WARPS) {
-            const Piece<Input::NORMED> next = source.load(chunk + SKINNY_WARPS);
+            Piece<Input::NORMED> next = {};
+            source.load_weights(next, chunk + SKINNY_WARPS);
+            source.load_input(next, chunk + SKINNY_WARPS);
             multiply<Input::NORMED>(sum, piece, inverse);
             piece = next;
         }
@@ -217,6 +233,7 @@ struct SkinnyFma {
         const Tile tile{shared};
         const i32 group = warp_id() % GROUPS * WARP_ROWS, part = warp_id() / GROUPS, first_row = static_cast<i32>(blockIdx.y) * BATCH;
         const i32 first = (part * 32 + lane_id()) * VEC;
+        launch_dependents();
         const T* w[WARP_ROWS];
         Vec<T, VEC> weights[WARP_ROWS] = {};
         #pragma unroll
@@ -224,6 +241,7 @@ struct SkinnyFma {
             w[r] = static_cast<const T*>(p.w) + rows(group + r) * p.w_stride;
             if (first < p.k) weights[r] = load_weights(w[r] + first);
         }
+        dependency_wait();
         f32* const inverses = shared + Tile::FLOATS;
         if constexpr (Input::NORMED) row_inverses<BATCH>(inverses, input.norm, first_row, p.rows, p.k);
 

@@ -38,14 +38,15 @@ GK_DEVICE Vec<T, N> load_vec(const T* p) {
 }
 
 // 16 bytes that are read once and that nobody writes while the kernel runs: a weight on its way past the caches. Not moved by the compiler
-// past a barrier, so that a load issued early is under way while the block waits. Unproved: the PTX form has not run on a GPU so far.
+// past a barrier, so that a load issued early is under way while the block waits: that is why it is no ld.global.nc, which ptxas does move (past
+// the wait of a dependent launch too). Unproved: the PTX form has not run on a GPU so far.
 template <typename T>
 GK_DEVICE Vec<T, VEC16<T>> load_streamed(const T* p) {
 #if defined(GRIFFIN_EMULATOR)
     return load_vec<VEC16<T>>(p);
 #else
     union { uint4 word; Vec<T, VEC16<T>> vec; } u;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.word.x), "=r"(u.word.y), "=r"(u.word.z), "=r"(u.word.w) : "l"(__cvta_generic_to_global(p)));
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.word.x), "=r"(u.word.y), "=r"(u.word.z), "=r"(u.word.w) : "l"(__cvta_generic_to_global(p)));
     return u.vec;
 #endif
 }

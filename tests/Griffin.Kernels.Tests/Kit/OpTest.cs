@@ -15,7 +15,7 @@ internal sealed class OpTest : IDisposable
     public OpTest(GpuDevice device)
     {
         Device = device;
-        Stream = device.CreateStream();
+        Stream = device.CreateStream(device.HasDependentLaunches); // kernels that say they wait are held to it
     }
 
     public GpuDevice Device { get; }

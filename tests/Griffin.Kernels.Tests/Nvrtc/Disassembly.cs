@@ -10,9 +10,14 @@ namespace Griffin.Kernels.Tests.Nvrtc;
 internal sealed partial class Disassembly
 {
     private static readonly ConcurrentDictionary<MachineKernel, Disassembly> known = new(ReferenceEqualityComparer.Instance);
+    private readonly string[] _order;
     private readonly Dictionary<string, int> _opcodes;
 
-    private Disassembly(string text) => _opcodes = Instruction().Matches(text).CountBy(match => match.Groups["opcode"].Value).ToDictionary(StringComparer.Ordinal);
+    private Disassembly(IEnumerable<string> order)
+    {
+        _order = [.. order];
+        _opcodes = _order.CountBy(opcode => opcode).ToDictionary(StringComparer.Ordinal);
+    }
 
     /// <summary>Opcodes, most frequent first: for messages.</summary>
     public override string ToString() => string.Join(' ', _opcodes.OrderByDescending(pair => pair.Value).Select(pair => $"{pair.Key}:{pair.Value}"));
@@ -24,6 +29,9 @@ internal sealed partial class Disassembly
         return _opcodes.Where(pair => pair.Key.Split('.') is var own && own[0] == parts[0] && parts.Skip(1).All(own.Contains)).Sum(pair => pair.Value);
     }
 
+    /// <summary>The instructions that stand ahead of the first one with this opcode; all where there is none.</summary>
+    public Disassembly Before(string opcode) => new(_order.TakeWhile(one => one.Split('.')[0] != opcode));
+
     /// <summary>Skips the calling test, with the reason, when the disassembler is not there.</summary>
     public static void Require()
     {
@@ -32,7 +40,7 @@ internal sealed partial class Disassembly
     }
 
     /// <summary>Disassembles.</summary>
-    public static Disassembly Of(MachineKernel kernel) => known.GetOrAdd(kernel, k => new(FunctionOf(k.Entry.Spec.NameExpression, Run(k.Image))));
+    public static Disassembly Of(MachineKernel kernel) => known.GetOrAdd(kernel, k => new(Opcodes(FunctionOf(k.Entry.Spec.NameExpression, Run(k.Image)))));
 
     // A file's kernels that are no templates are in every program of it. A mangled name holds the length of its parts.
     private static string FunctionOf(string nameExpression, string text)
@@ -41,6 +49,8 @@ internal sealed partial class Disassembly
         var section = text.Split("//--------------------- .text.").Skip(1).SingleOrDefault(part => part.StartsWith($"_Z{name.Length}{name}", StringComparison.Ordinal));
         return section ?? throw new InvalidOperationException($"{nameExpression}: no such function in the machine code");
     }
+
+    private static IEnumerable<string> Opcodes(string text) => Instruction().Matches(text).Select(match => match.Groups["opcode"].Value);
 
     private static string Program => Path.Combine(Repository.Root ?? AppContext.BaseDirectory, "artifacts", "nvrtc", "nvdisasm", "nvdisasm");
 

@@ -115,6 +115,38 @@ internal sealed class InstructionTests
         Assert.That(code.Count("LDGSTS.BYPASS.128"), Is.Positive.And.EqualTo(code.Count("LDGSTS")), code.ToString());
     }
 
+    /// <summary>What a stream may launch early waits by itself from sm_90 on, says that the next kernel may begin, and does neither before sm_90, which has no such instruction.</summary>
+    [Test]
+    public void Kernels_that_say_they_wait_do()
+    {
+        var entries = CatalogueModels.Entries.Where(entry => entry.Waits).ToList();
+        Assert.That(entries.Select(entry => entry.Op).Distinct().Count(), Is.GreaterThanOrEqualTo(10));
+        Assert.Multiple(() =>
+        {
+            foreach (var entry in entries)
+            {
+                var code = On(entry, "sm_90");
+                Assert.That(code.Count("ACQBULK"), Is.EqualTo(1), $"{entry.Spec.NameExpression}: waits once\n{code}");
+                Assert.That(code.Count("PREEXIT"), Is.EqualTo(1), $"{entry.Spec.NameExpression}: lets the next one begin\n{code}");
+            }
+
+            Assert.That(On(entries[0], "sm_80").Count("ACQBULK"), Is.Zero, entries[0].Spec.NameExpression);
+        });
+    }
+
+    /// <summary>Weights are asked for ahead of the wait, and nothing is written ahead of it.</summary>
+    [TestCase("residual_product<SkinnyMma<1, 1, 2>>", "LDG.128", 4)]
+    [TestCase("gated_product<SkinnyMma<2, 2, 1>>", "LDG.128", 4)]
+    [TestCase("sampling_head<SkinnyMma<2, 8, 1>>", "LDG.128", 4)]
+    [TestCase("norm_product<SkinnyFma<bf16, 8, 1>>", "LDG.128", 4)]
+    [TestCase("recurrent_step_mma<1>", "LDGSTS.128", 1)]
+    public void Weights_are_under_way_before_the_wait(string kernel, string load, int loads)
+    {
+        var ahead = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel), "sm_90").Before("ACQBULK");
+        Assert.That(ahead.Count(load), Is.GreaterThanOrEqualTo(loads), ahead.ToString());
+        Assert.That(ahead.Count("STG"), Is.Zero, ahead.ToString());
+    }
+
     [Test]
     public void Hopper_kernels_multiply_by_warpgroups()
     {
