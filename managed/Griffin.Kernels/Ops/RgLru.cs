@@ -27,6 +27,9 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     /// <summary>Forces the scan in tiles of time whose carries travel by look-back.</summary>
     public const string LookBack = "look-back";
 
+    /// <summary>Forces the scan in tiles of time whose carries travel through clusters of blocks (compute capability 9.0).</summary>
+    public const string Cluster = "cluster";
+
     private const int MaxThreads = 64;
     private const int PairVector = 2;
     private const int StagedTensors = 4;
@@ -46,6 +49,10 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
         new KernelVariant<int>(Ring, q => ScanTiles.Plan(q, "rg_lru_ring", 2 * StagedTensors * TileTokens(q.Type) * ScanTiles.Channels * q.Type.SizeOf())) { Fits = FitsTiles },
         new KernelVariant<int>(LookBack, q => ScanTiles.Plan(q, "rg_lru_look_back")) { Fits = FitsTiles });
 
+    // Not chosen unmeasured: it has not run on a GPU yet.
+    private static readonly VariantTable<int> clusterVariants = new(KernelSource.BuiltIn("rg_lru_cluster.cu"),
+        new KernelVariant<int>(Cluster, q => ScanTiles.Plan(q, "rg_lru_cluster") with { Architecture = "sm_90a" }) { Fits = FitsClusters });
+
     private readonly ScanKernels<RgLruParams> _kernels;
 
     /// <summary>Chooses and requests the kernels.</summary>
@@ -53,17 +60,17 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     /// <param name="type">Type of every operand; h is float32.</param>
     /// <param name="width">Channels.</param>
     /// <param name="variant">
-    /// <see cref="Sequential"/>, <see cref="Chunked"/>, <see cref="Ring"/> or <see cref="LookBack"/> to force one way, or the name of a variant; null to
+    /// <see cref="Sequential"/>, <see cref="Chunked"/>, <see cref="Ring"/>, <see cref="LookBack"/> or <see cref="Cluster"/> to force one way, or the name of a variant; null to
     /// choose, call by call, by what was measured on the device, or else by the size of the call and of the device.
     /// </param>
     public RgLru(GpuDevice device, ElementType type, int width, string? variant = null) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         Width = width;
-        ScanAnswers measured = variant is null ? ScanAnswers.Of(device, call => KeyOf(width, call, type), ScanKernels.Candidates(FitsTiles(Query(width)))) : ScanAnswers.None;
+        ScanAnswers measured = variant is null ? ScanAnswers.Of(device, call => KeyOf(width, call, type), Candidates(Query(width))) : ScanAnswers.None;
         bool choose = variant is null && device.Kind == GpuDeviceKind.Cuda, tiles = choose && FitsTiles(Query(width));
         bool chunked = variant?.StartsWith(Chunked, StringComparison.Ordinal) ?? ((choose && !tiles) || measured.Has(ScanForm.Chunked));
-        bool sequential = variant is not (Ring or LookBack) && (!chunked || variant is null);
+        bool sequential = variant is not (Ring or LookBack or Cluster) && (!chunked || variant is null);
         string? part = variant is Sequential or Chunked ? null : variant;
         _kernels = new(device, width, TileTokens(type), ResidentBlocks)
         {
@@ -75,6 +82,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
                 : null,
             Ring = tiles || variant is Ring || measured.Has(ScanForm.Ring) ? Request<int, RgLruParams>(tileVariants, width, Ring) : null,
             LookBack = tiles || variant is LookBack || measured.Has(ScanForm.LookBack) ? Request<int, RgLruParams>(tileVariants, width, LookBack) : null,
+            Cluster = variant is Cluster || measured.Has(ScanForm.Cluster) ? Request<int, RgLruParams>(clusterVariants, width, Cluster) : null,
         };
     }
 
@@ -146,14 +154,14 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {
         ArgumentNullException.ThrowIfNull(model);
-        return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants, tileVariants }
+        return new[] { sequentialVariants, summarizeVariants, carryVariants, chunkVariants, tileVariants, clusterVariants }
             .SelectMany(table => table.Enumerate(nameof(RgLru), model.RnnWidth, type));
     }
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
         int width = model.RnnWidth;
-        IReadOnlyList<string> candidates = ScanKernels.Candidates(FitsTiles(new(width, type, device.Limits, device.Kind)));
+        IReadOnlyList<string> candidates = Candidates(new(width, type, device.Limits, device.Kind));
         return ScanClass.All.Where(call => call.IsMeasured)
             .Select(call => new TuningQuestion(KeyOf(width, call, type), candidates, (bench, candidate) => Prepare(bench, candidate, width, call, type)));
     }
@@ -212,6 +220,11 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     private static int TileTokens(ElementType type) => ScanTiles.Warps * 16 / type.SizeOf();
 
     private static bool FitsTiles(VariantQuery<int> query) => query.Shape % query.Vector == 0;
+
+    private static bool FitsClusters(VariantQuery<int> query) => FitsTiles(query) && query.Limits.WarpgroupProducts;
+
+    private static IReadOnlyList<string> Candidates(VariantQuery<int> query) =>
+        [.. ScanKernels.Candidates(FitsTiles(query)), .. FitsClusters(query) ? [Cluster] : Array.Empty<string>()];
 
     private long BytesOf(ScanForm form, int tokens, int rows) => _kernels.ProgressBytes(form, tokens, rows) + _kernels.PairBytes(form, tokens, rows);
 }

@@ -17,6 +17,9 @@ internal enum ScanForm
 
     /// <summary>A block for every tile; carries travel by look-back.</summary>
     LookBack,
+
+    /// <summary>A cluster of blocks for every so many tiles; carries travel through their shared memory.</summary>
+    Cluster,
 }
 
 /// <summary>Numbers of scan_chunks.cuh and scan_tile.cuh.</summary>
@@ -33,6 +36,9 @@ internal static class ScanTiles
 
     /// <summary>Channels of a tile.</summary>
     public const int Channels = 64;
+
+    /// <summary>Tiles, and blocks, of a cluster.</summary>
+    public const int ClusterTiles = 8;
 
     /// <summary>Places of the chunks, or tiles, of a call; a few of them stay unused.</summary>
     public static long Places(int tokens, int rows, int chunk) => (long)(tokens / chunk) + rows;
@@ -69,7 +75,8 @@ internal static class ScanKernels
         ScanForm.Sequential => RgLru.Sequential,
         ScanForm.Chunked => RgLru.Chunked,
         ScanForm.Ring => RgLru.Ring,
-        _ => RgLru.LookBack,
+        ScanForm.LookBack => RgLru.LookBack,
+        _ => RgLru.Cluster,
     };
 
     /// <summary>The form of a name; null when it is none.</summary>
@@ -111,10 +118,12 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
 
     public PlannedKernel<TParams>? LookBack { get; init; }
 
+    public PlannedKernel<TParams>? Cluster { get; init; }
+
     /// <summary>The form for a call.</summary>
     public ScanForm FormFor(int tokens, int rows)
     {
-        if (Sequential is null) return Chunked is not null ? ScanForm.Chunked : Ring is not null ? ScanForm.Ring : ScanForm.LookBack;
+        if (Sequential is null) return Chunked is not null ? ScanForm.Chunked : Ring is not null ? ScanForm.Ring : LookBack is not null ? ScanForm.LookBack : ScanForm.Cluster;
         if (Measured.For(tokens, rows) is { } measured) return measured;
         if (device.Kind == GpuDeviceKind.Emulator) return ScanForm.Sequential;   // rows and channels fill its few cores: cutting time would only cost it
         ScanForm form = ScanTiles.FormFor(device.Limits, tokens, rows, width, resident);
@@ -129,7 +138,8 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
         ScanForm.Sequential => Sequential!.Plan.Vector,
         ScanForm.Chunked => Chunked!.Chunks.Plan.Vector,
         ScanForm.Ring => Ring!.Plan.Vector,
-        _ => LookBack!.Plan.Vector,
+        ScanForm.LookBack => LookBack!.Plan.Vector,
+        _ => Cluster!.Plan.Vector,
     };
 
     /// <summary>Places, of one pair and one part of sums each, that a form cuts a call into; the rows where it does not cut.</summary>
@@ -137,18 +147,23 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
     {
         ScanForm.Chunked => ScanTiles.Places(tokens, rows, ScanTiles.ChunkTokens),
         ScanForm.LookBack => ScanTiles.Places(tokens, rows, tileTokens),
+        ScanForm.Cluster => ScanTiles.Places(tokens, rows, ScanTiles.ClusterTiles * tileTokens),
         _ => rows,
     };
 
     /// <summary>Whether a form keeps pairs of every place.</summary>
-    public static bool HasPairs(ScanForm form) => form is ScanForm.Chunked or ScanForm.LookBack;
+    public static bool HasPairs(ScanForm form) => form is ScanForm.Chunked or ScanForm.LookBack or ScanForm.Cluster;
 
     /// <summary>Bytes of the pairs.</summary>
     public long PairBytes(ScanForm form, int tokens, int rows) => HasPairs(form) ? Parts(form, tokens, rows) * 2 * width * sizeof(float) : 0;
 
-    /// <summary>Bytes of the look-back's ticket and flags, which start as zero.</summary>
-    public long ProgressBytes(ScanForm form, int tokens, int rows) =>
-        form == ScanForm.LookBack ? ((1 + LookBack!.Plan.BlocksFor(Parts(form, tokens, rows), width)) * sizeof(uint) + Alignment - 1) / Alignment * Alignment : 0;
+    /// <summary>Bytes of the ticket and the flags of the forms whose blocks wait for others; they start as zero.</summary>
+    public long ProgressBytes(ScanForm form, int tokens, int rows) => form switch
+    {
+        ScanForm.LookBack => BytesOfFlags(LookBack!, Parts(form, tokens, rows)),
+        ScanForm.Cluster => BytesOfFlags(Cluster!, Parts(form, tokens, rows)),
+        _ => 0,
+    };
 
     /// <summary>The most that any form at hand wants of a workspace.</summary>
     /// <param name="bytes">What a form wants.</param>
@@ -157,7 +172,8 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
         long most = Sequential is null ? 0 : bytes(ScanForm.Sequential);
         if (Chunked is not null) most = Math.Max(most, bytes(ScanForm.Chunked));
         if (Ring is not null) most = Math.Max(most, bytes(ScanForm.Ring));
-        return LookBack is null ? most : Math.Max(most, bytes(ScanForm.LookBack));
+        if (LookBack is not null) most = Math.Max(most, bytes(ScanForm.LookBack));
+        return Cluster is null ? most : Math.Max(most, bytes(ScanForm.Cluster));
     }
 
     /// <summary>Queues the launches of a form.</summary>
@@ -165,7 +181,7 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
     /// <param name="form">The form.</param>
     /// <param name="tokens">Tokens of the call.</param>
     /// <param name="rows">Rows of the call.</param>
-    /// <param name="progress">Where the look-back's ticket and flags lie.</param>
+    /// <param name="progress">Where the ticket and flags lie of forms that have them.</param>
     /// <param name="parameters">The kernels' parameters.</param>
     public void Launch(GpuStream stream, ScanForm form, int tokens, int rows, in TensorView progress, in TParams parameters)
     {
@@ -183,12 +199,21 @@ internal sealed class ScanKernels<TParams>(GpuDevice device, int width, int tile
             case ScanForm.Ring:
                 Launch(stream, Ring!, rows, parameters);
                 break;
-            default:
-                stream.Fill(progress.Owner, (long)(progress.Address - progress.Owner.Address), ProgressBytes(form, tokens, rows), 0);
+            case ScanForm.LookBack:
+                Clear(stream, progress, ProgressBytes(form, tokens, rows));
                 Launch(stream, LookBack!, parts, parameters);
+                break;
+            default:
+                Clear(stream, progress, ProgressBytes(form, tokens, rows));
+                Launch(stream, Cluster!, parts * ScanTiles.ClusterTiles, parameters);
                 break;
         }
     }
+
+    private static void Clear(GpuStream stream, in TensorView progress, long bytes) =>
+        stream.Fill(progress.Owner, (long)(progress.Address - progress.Owner.Address), bytes, 0);
+
+    private long BytesOfFlags(PlannedKernel<TParams> kernel, long parts) => ((1 + kernel.Plan.BlocksFor(parts, width)) * sizeof(uint) + Alignment - 1) / Alignment * Alignment;
 
     private void Launch(GpuStream stream, PlannedKernel<TParams> kernel, long parts, in TParams parameters) =>
         kernel.Launch(stream, kernel.Plan.BlocksFor(parts, width), parameters);
