@@ -85,13 +85,4 @@ internal sealed class GateGradientTrafficTests
             AssertBytes(step, updated, read: false, "long");
         }
     }
-
-    private IReadOnlyList<LaunchCounters> CountAll(OpTest test, Action run)
-    {
-        test.Stream.Synchronize();
-        _device.TakeCounters();
-        run();
-        test.Stream.Synchronize();
-        return _device.TakeCounters();
-    }
 }

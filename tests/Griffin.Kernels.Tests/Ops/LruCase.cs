@@ -77,7 +77,7 @@ internal sealed class LruCase
             _test.Matrix(_y, _call.Tokens, _width, _type, 16), Bias(), _test.Vector(_lambda, _type), output, withState ? state.State : LayerState.None,
             Workspace(_test, op, _call.Tokens, _call.Rows.Count), hidden);
 
-        RgLruReference reference = new(_width, Wide(_lambda), op.WorkspaceBytes(1, 1) > 0 || variant == RgLru.Ring, variant is RgLru.Ring or RgLru.LookBack);
+        RgLruReference reference = new(_width, Wide(_lambda), op.WorkspaceBytes(1, 1) > 0 || variant == RgLru.Ring, variant is RgLru.Ring or RgLru.LookBack or RgLru.Cluster);
         if (withState)
         {
             foreach (var (slot, past) in _past)

@@ -9,7 +9,7 @@ internal sealed class RgLruTests
     [Test]
     public void MatchesFloat64OnRowsOfEveryKind([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 3, 20, 24, 264)] int width)
     {
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        foreach (var variant in Variants(width, type))
         {
             foreach (var seed in TestDevices.Seeds)
             {
@@ -25,7 +25,7 @@ internal sealed class RgLruTests
     public void WithoutAStateRowsAreFreshAndHiddenIsGiven([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 20, 24)] int width)
     {
         using var test = new OpTest(TestDevices.Checked);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        foreach (var variant in Variants(width, type))
         {
             new LruCase(test, type, width, SequenceCase.Mixed(19)).RunAndCompare(variant, withState: false);
             new LruCase(test, type, width, SequenceCase.Mixed(140)).RunAndCompare(variant, withState: false);
@@ -36,7 +36,7 @@ internal sealed class RgLruTests
     public void EveryLengthAroundTheTiles([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257)] int length)
     {
         using var test = new OpTest(TestDevices.Checked);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(8), type))
+        foreach (var variant in Variants(8, type))
         {
             SequenceCase call = new([new(2, SequenceCase.From(0, length)), new(0, SequenceCase.From(9, length)), new(1, SequenceCase.From(3, length))], [9, 0, 0, 0]);
             new LruCase(test, type, 8, call).RunAndCompare(variant);
@@ -48,7 +48,7 @@ internal sealed class RgLruTests
     {
         const int length = 23;
         using var test = new OpTest(TestDevices.Checked);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(8), type))
+        foreach (var variant in Variants(8, type))
         {
             var rows = Enumerable.Range(0, length).Select(reset => new SequenceRow(reset, [.. SequenceCase.From(6, reset), .. SequenceCase.From(0, length - reset)]));
             new LruCase(test, type, 8, new SequenceCase([.. rows], [.. Enumerable.Repeat(6, length)])).RunAndCompare(variant);
@@ -60,7 +60,7 @@ internal sealed class RgLruTests
     {
         using var test = new OpTest(TestDevices.Plain);
         int[] positions = [.. SequenceCase.From(0, 5000), .. SequenceCase.From(0, 3192)];
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(40), type))
+        foreach (var variant in Variants(40, type))
             new LruCase(test, type, 40, new SequenceCase([new(1, positions), new(0, SequenceCase.From(100, 8192))], [100, 0])).RunAndCompare(variant);
     }
 
@@ -83,7 +83,7 @@ internal sealed class RgLruTests
     public void ScheduleDoesNotShow([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {
         SequenceCase call = new([new(1, SequenceCase.From(3, 700)), new(0, [.. SequenceCase.From(0, 90), .. SequenceCase.From(0, 300), -1])], [0, 3]);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(136), type))
+        foreach (var variant in Variants(136, type))
         {
             Schedules.DoNotShow(variant, test =>
             {
@@ -100,7 +100,7 @@ internal sealed class RgLruTests
         const int width = 16, first = 200, second = 90;
         using var test = new OpTest(TestDevices.Checked);
         SequenceCase packed = new([new(0, [.. SequenceCase.From(0, first), .. SequenceCase.From(0, second)])], [0]);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
+        foreach (var variant in Variants(width, type))
         {
             var (whole, _) = new LruCase(test, type, width, packed).Run(variant, 1000);
             var (broken, _) = new LruCase(test, type, width, packed, brokenTokens: first).Run(variant, 1000);
@@ -115,7 +115,7 @@ internal sealed class RgLruTests
         float[] lambda = [-200, -110, -88, -20, -8, -1, 0, 3, 20, 80, -9, -16];
         using var test = new OpTest(TestDevices.Checked);
         SequenceCase call = new([new(1, SequenceCase.From(0, 300)), new(0, SequenceCase.From(4, 300))], [4, 0]);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(lambda.Length), type))
+        foreach (var variant in Variants(lambda.Length, type))
         {
             foreach (var shift in new[] { -30f, 0f, 30f })
                 new LruCase(test, type, lambda.Length, call, lambda: lambda, gateShift: shift).RunAndCompare(variant);
@@ -132,7 +132,7 @@ internal sealed class RgLruTests
             [new(2, SequenceCase.From(0, 21)), new(0, [.. SequenceCase.From(3, 5), .. SequenceCase.From(0, 14)]), new(3, [-1, -1, .. SequenceCase.From(0, 2), .. SequenceCase.From(0, 9)])],
             [3, 0, 0, 0]);
         var (expected, expectedStates) = new LruCase(test, type, width, call).Run(RgLru.Sequential, call.Tokens);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type).Where(name => name.StartsWith(RgLru.Sequential, StringComparison.Ordinal)))
+        foreach (var variant in Variants(width, type).Where(name => name.StartsWith(RgLru.Sequential, StringComparison.Ordinal)))
         {
             var (actual, states) = new LruCase(test, type, width, call).Run(variant, chunk);
             Close.Exact(actual, expected, $"{variant}: outputs");
@@ -161,7 +161,7 @@ internal sealed class RgLruTests
     public void MayOverwriteItsInputs([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {
         using var test = new OpTest(TestDevices.Checked);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(16), type))
+        foreach (var variant in Variants(16, type))
         {
             var model = new LruCase(test, type, 16, SequenceCase.Mixed(140));
             var (expected, _) = model.Run(variant, 1000);
@@ -187,7 +187,7 @@ internal sealed class RgLruTests
         }
 
         using var test = new OpTest(TestDevices.Checked);
-        foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(2), type))
+        foreach (var variant in Variants(2, type))
         {
             var op = new RgLru(test.Device, type, 2, variant);
             var state = new StateMemory(test, 1, (int)op.StateBytes);
@@ -240,4 +240,7 @@ internal sealed class RgLruTests
             Assert.That(() => new RgLru(test.Device, type, 8, "seqential"), Throws.ArgumentException.With.Message.Contains("sequential-vector"));
         });
     }
+
+    // RgLruClusterTests takes the one that wants a device of its own.
+    private static IEnumerable<string> Variants(int width, ElementType type) => OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type).Where(variant => variant != RgLru.Cluster);
 }

@@ -9,6 +9,19 @@ internal static class TrafficLaws
     private const double Beside = 1.01;   // single elements read beside a stream, each with a sector of its own
     private const int SectorBytes = 32;
 
+    /// <summary>What the only launch of an action did, on a device that counts.</summary>
+    public static LaunchCounters Count(OpTest test, Action run) => CountAll(test, run).Single();
+
+    /// <summary>What each launch of an action did.</summary>
+    public static IReadOnlyList<LaunchCounters> CountAll(OpTest test, Action run)
+    {
+        test.Stream.Synchronize();
+        test.Device.TakeCounters();
+        run();
+        test.Stream.Synchronize();
+        return test.Device.TakeCounters();
+    }
+
     /// <summary>A streamed tensor: at most 1.05 times so many times its size, in whole sectors: four for each 128 bytes where rows begin at one.</summary>
     public static void AssertStreamed(LaunchCounters launch, TensorView view, bool read, string variant, int times = 1)
     {

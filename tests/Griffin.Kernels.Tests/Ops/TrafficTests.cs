@@ -210,13 +210,15 @@ internal sealed class TrafficTests
     public void RgLru([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type, [Values(256, 263)] int width)
     {
         const int tokens = 300;
+        using var hopper = TestDevices.OpenEmulator(new EmulatorOptions { CountAccesses = true, ComputeCapability = (9, 0) });
         foreach (var variant in OpTest.VariantsOf<RgLru>(OpTest.Dimensions(width), type))
         {
-            using var test = new OpTest(_device);
+            var device = variant == Griffin.Kernels.Ops.RgLru.Cluster ? hopper : _device;
+            using var test = new OpTest(device);
             var rows = new SequenceCase([new(0, SequenceCase.From(0, tokens))], [0]).Upload(test);
             var (z, y, gates) = (test.Matrix(new float[tokens * width], tokens, width, type), test.Matrix(new float[tokens * width], tokens, width, type), test.Matrix(new float[tokens * 2 * width], tokens, 2 * width, type));
             var (output, lambda) = (test.Output(tokens, width, type), test.Vector(new float[width], type));
-            var op = new RgLru(_device, type, width, variant);
+            var op = new RgLru(device, type, width, variant);
             var state = new StateMemory(test, 1, (int)op.StateBytes);
             var chunked = variant.StartsWith(Griffin.Kernels.Ops.RgLru.Chunked, StringComparison.Ordinal);
             var workspace = test.Workspace(op.WorkspaceBytes(tokens, 1));
@@ -274,6 +276,7 @@ internal sealed class TrafficTests
         {
             Griffin.Kernels.Ops.RgLru.Ring => ScanTiles.Warps + 1,
             Griffin.Kernels.Ops.RgLru.LookBack => (ScanTiles.Warps + 1) * ((tokens / tileTokens) + 1),
+            Griffin.Kernels.Ops.RgLru.Cluster => (ScanTiles.Warps + 1) * ScanTiles.ClusterTiles * ((tokens / (ScanTiles.ClusterTiles * tileTokens)) + 1),
             _ => readers * (variant.StartsWith(Griffin.Kernels.Ops.RgLru.Chunked, StringComparison.Ordinal) ? (tokens / ScanTiles.ChunkTokens) + 1 : 1),
         };
         AssertShared(launch, lambda, times, variant);
@@ -397,16 +400,5 @@ internal sealed class TrafficTests
         Assert.That((launches.Count, written.BytesRead, written.BytesWritten), Is.EqualTo((2, 0, workspace.Length)), $"{launches[0].Kernel} ({variant}): {parts} parts");
         Assert.That((read.BytesRead, read.BytesWritten), Is.EqualTo((workspace.Length, 0)), $"{launches[1].Kernel} ({variant}): {parts} parts");
         Assert.That(workspace.Length % parts, Is.Zero);
-    }
-
-    private LaunchCounters Count(OpTest test, Action run) => CountAll(test, run).Single();
-
-    private IReadOnlyList<LaunchCounters> CountAll(OpTest test, Action run)
-    {
-        test.Stream.Synchronize();
-        _device.TakeCounters();
-        run();
-        test.Stream.Synchronize();
-        return _device.TakeCounters();
     }
 }
