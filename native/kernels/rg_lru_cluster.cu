@@ -43,10 +43,10 @@ template <typename T>
 __global__ void __cluster_dims__(CLUSTER_TILES) __launch_bounds__(TILE_THREADS, 3) rg_lru_cluster(RgLruParams p) {
     using Tile = LruTile<T>;
     __shared__ Vec<u8, 16> lru_stage[Tile::STAGE * sizeof(T) / 16];
-    __shared__ f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
-    __shared__ f32 own_map[2 * TILE_CHANNELS];                    // read by the blocks after this one
-    __shared__ f32 carry[TILE_CHANNELS];
-    __shared__ f32 decays[TILE_CHANNELS];
+    __shared__ alignas(16) f32 map_data[2 * TILE_WARPS * TILE_CHANNELS];
+    __shared__ alignas(16) f32 own_map[2 * TILE_CHANNELS];                    // read by the blocks after this one
+    __shared__ alignas(16) f32 carry[TILE_CHANNELS];
+    __shared__ alignas(16) f32 decays[TILE_CHANNELS];
     __shared__ Vec<i32, 4> position_data[Tile::TOKENS / 4];
     i32* const positions = position_data[0].v;
     __shared__ u32 turn[1];
@@ -77,6 +77,8 @@ __global__ void __cluster_dims__(CLUSTER_TILES) __launch_bounds__(TILE_THREADS, 
         maps.compose(a, v);
         store_floats<PAIR>(own_map + lane_c, a);
         store_floats<PAIR>(own_map + TILE_CHANNELS + lane_c, v);
+        // Before the barrier, and so before this cluster's flag: the row's last cluster writes the state, when all flags before it have been raised.
+        tile.carried(whole.row, h);
     }
     cluster_sync();
     if (warp_id() == 0) {
@@ -89,7 +91,6 @@ __global__ void __cluster_dims__(CLUSTER_TILES) __launch_bounds__(TILE_THREADS, 
         }
         u32* const flag = p.progress + 1 + static_cast<i64>(place) * column_blocks + column_block;
         f32* const behind = p.workspace + static_cast<i64>(place) * 2 * p.width + tile.c;
-        tile.carried(whole.row, h);
         if (place > first_place(p.rows, CLUSTER_TILES * Tile::TOKENS, whole.row) && whole.first < whole.last) {
             if (lane_id() == 0) await_flag(flag - column_blocks);
             __syncwarp();
