@@ -40,8 +40,12 @@ public unsafe struct TensorMap
     /// <param name="boxColumns">Columns of the box, in all as many bytes as the swizzle has, without one a multiple of 16.</param>
     /// <param name="swizzle">How the box lies in shared memory.</param>
     /// <exception cref="ArgumentException">The driver refuses such a map.</exception>
-    public static TensorMap Of(GpuDevice device, in TensorView matrix, int boxRows, int boxColumns, TensorSwizzle swizzle) =>
-        Of(device, matrix.Type, matrix.Address, [matrix.Columns, matrix.Rows], [matrix.RowStride], [boxColumns, boxRows], swizzle);
+    public static TensorMap Of(GpuDevice device, in TensorView matrix, int boxRows, int boxColumns, TensorSwizzle swizzle)
+    {
+        int aligned = 16 / matrix.Type.SizeOf();
+        long stride = matrix.Rows > 1 ? matrix.RowStride : (matrix.Columns + aligned - 1) / aligned * aligned;   // of one row, anything will do
+        return Of(device, matrix.Type, matrix.Address, [matrix.Columns, matrix.Rows], [stride], [boxColumns, boxRows], swizzle);
+    }
 
     /// <summary>The map of any tensor.</summary>
     /// <param name="device">Where it lies; its limits allow tensor copies.</param>

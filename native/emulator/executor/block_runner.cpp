@@ -165,6 +165,21 @@ void BlockRunner::forget_block() {
     _mbarriers.reset();
     _named.reset();
     _products.reset();
+    memset(_registers, 0, sizeof(_registers));
+}
+
+void BlockRunner::set_registers(unsigned registers) { _registers[emu_current->linear / WarpgroupProducts::kThreads] = registers; }
+
+// Warpgroups that wait for registers which the others do not give wait for ever on a GPU. A launch gives each thread the same share of 65536, in eights.
+void BlockRunner::check_registers() {
+    const unsigned warpgroups = _block.count / WarpgroupProducts::kThreads;
+    if (warpgroups == 0) return;
+    const unsigned share = 65536 / _block.count / 8 * 8;
+    unsigned taken = 0;
+    for (unsigned i = 0; i < warpgroups; ++i) taken += _registers[i] ? _registers[i] : share;
+    if (taken > share * warpgroups)
+        fail(CUDA_ERROR_LAUNCH_FAILED, "the warpgroups of a block of " + std::to_string(_block.count) + " threads want " + std::to_string(taken) +
+                                           " registers in sum where its launch gives " + std::to_string(share * warpgroups), nullptr);
 }
 
 void BlockRunner::announce_block() {
@@ -240,6 +255,7 @@ void BlockRunner::thread_ended() {
 void BlockRunner::threads_exhausted() {
     if (_block.ready || land_waited_copies()) thread_ended();
     if (_parked) fail_deadlock();
+    if (_watched) check_registers();
     if (_watched && _bulk.under_way()) fail(CUDA_ERROR_LAUNCH_FAILED, "the block has ended, and nobody has waited for a bulk copy", nullptr);
     if (_watched && _products.under_way()) fail(CUDA_ERROR_LAUNCH_FAILED, "the block has ended, and nobody has waited for a product of a warpgroup", nullptr);
     emu_jump(_main_stack_pointer);

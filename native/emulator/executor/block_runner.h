@@ -67,6 +67,8 @@ public:
     BulkCopies& bulk_copies() { return _bulk; }
     Mbarriers& mbarriers() { return _mbarriers; }
     NamedBarriers& named_barriers() { return _named; }
+    // setmaxnreg: what the running thread's warpgroup has from now on.
+    void set_registers(unsigned registers);
     WarpgroupProducts& warpgroup_products() { return _products; }
     EmuThread& thread(unsigned linear) { return _threads[linear]; }
     bool watched() const { return _watched; }
@@ -87,6 +89,7 @@ private:
     void make_ready(EmuThread* thread) { _ready[_ready_tail++ % kMaxThreads] = thread->linear; ++_block.ready; }
     EmuThread* take_ready();
     void forget_block();
+    void check_registers();
     unsigned existing_lanes(unsigned warp) const;
     [[noreturn]] void fail_deadlock();
     [[noreturn]] void fail_divergence(const EmuThread& self, const EmuThread& other, const char* what, const void* site);
@@ -114,6 +117,7 @@ private:
     BulkCopies _bulk{*this};
     NamedBarriers _named{*this};
     WarpgroupProducts _products{*this};
+    unsigned _registers[kMaxThreads / WarpgroupProducts::kThreads]{};   // of each warpgroup's threads, 0 where it has not said
     check::Worker* _checker;
     check::Launch* _checks = nullptr;
     Cluster* _cluster = nullptr;   // null: a block by itself

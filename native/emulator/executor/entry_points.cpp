@@ -46,6 +46,8 @@ void emu_tensor_copy(void* shared_destination, const void* tensor_map, const int
 
 void emu_proxy_fence() { runner().mbarriers().proxy_fence(); }
 
+void emu_set_registers(unsigned registers) { runner().set_registers(registers); }
+
 void emu_warpgroup_fence() { runner().warpgroup_products().fence(); }
 
 void emu_warpgroup_product(const EmuWarpgroupProduct* product) { runner().warpgroup_products().begin(*product, __builtin_return_address(0)); }

@@ -76,6 +76,7 @@ EMU_ABI void emu_mbarrier_wait(void* barrier, unsigned parity);
 EMU_ABI void emu_bulk_copy(void* shared_destination, const void* global_source, unsigned bytes, void* barrier);
 EMU_ABI void emu_tensor_copy(void* shared_destination, const void* tensor_map, const int* coordinates, unsigned rank, void* barrier);
 EMU_ABI void emu_proxy_fence();
+EMU_ABI void emu_set_registers(unsigned registers);
 EMU_ABI void emu_warpgroup_fence();
 EMU_RENDEZVOUS void emu_warpgroup_product(const EmuWarpgroupProduct* product);
 EMU_ABI void emu_warpgroup_commit();

@@ -159,7 +159,9 @@ GK_DEVICE void named_barrier_arrive(i32 number, i32 threads) {
 template <i32 Registers>
 GK_DEVICE void registers_increase() {
     static_assert(Registers % 8 == 0 && Registers >= 24 && Registers <= 256, "registers come in eights");
-#if !defined(GRIFFIN_EMULATOR)
+#if defined(GRIFFIN_EMULATOR)
+    emu_set_registers(Registers);
+#else
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Registers));
 #endif
 }
@@ -167,7 +169,9 @@ GK_DEVICE void registers_increase() {
 template <i32 Registers>
 GK_DEVICE void registers_decrease() {
     static_assert(Registers % 8 == 0 && Registers >= 24 && Registers <= 256, "registers come in eights");
-#if !defined(GRIFFIN_EMULATOR)
+#if defined(GRIFFIN_EMULATOR)
+    emu_set_registers(Registers);
+#else
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(Registers));
 #endif
 }

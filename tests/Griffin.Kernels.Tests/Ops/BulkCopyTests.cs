@@ -85,6 +85,12 @@ public sealed class BulkCopyTests
             p.y[127 - own] = sums[127 - own];
         }
 
+        // Every warpgroup wants more than the launch gives.
+        __global__ void __launch_bounds__(384) greedy(RingParams p) {
+            registers_increase<176>();
+            if (threadIdx.x < 128) p.y[threadIdx.x] = p.x[threadIdx.x];
+        }
+
         // The second warp hands over to the first by a barrier that it does not wait at.
         __global__ void __launch_bounds__(96) hand_over(RingParams p) {
             __shared__ f32 passed[32];
@@ -220,6 +226,14 @@ public sealed class BulkCopyTests
     }
 
     [Test]
+    public void Registers_that_no_warpgroup_gives_are_named()
+    {
+        TestDevices.RequireEmulator("plants a fault");
+        using var device = TestDevices.OpenEmulator(TestDevices.HopperOptions);
+        Assert.That(Assert.Throws<DeviceLostException>(() => Ring(device, "greedy", new float[128], 1, 384, 0))!.Message, Does.Contain("528 registers in sum where its launch gives 504"));
+    }
+
+    [Test]
     public void A_map_of_what_copies_cannot_bring_is_refused()
     {
         var device = TestDevices.Hopper;
@@ -227,6 +241,7 @@ public sealed class BulkCopyTests
         var x = test.Matrix(new float[64 * 16], 16, 64, ElementType.BFloat16);
         Assert.Multiple(() =>
         {
+            Assert.DoesNotThrow(() => TensorMap.Of(device, TensorView.Of(x.Owner, 0, x.Type, 1, 64, 67), 8, 64, TensorSwizzle.Bytes128), "one row has no distance to the next");
             Assert.Throws<ArgumentException>(() => TensorMap.Of(device, x.ColumnRange(1, 32), 8, 32, TensorSwizzle.None), "address");
             Assert.Throws<ArgumentException>(() => TensorMap.Of(device, x, 8, 12, TensorSwizzle.None), "a row of the box is a multiple of 16 bytes");
             Assert.Throws<ArgumentException>(() => TensorMap.Of(device, x, 8, 64, TensorSwizzle.Bytes64), "wider than the swizzle");
