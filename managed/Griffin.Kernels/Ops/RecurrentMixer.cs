@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Ops;
@@ -7,7 +8,7 @@ namespace Griffin.Kernels.Ops;
 /// What lies between the products of a recurrent block: <see cref="ConvGates"/>, then <see cref="RgLru"/>, in one kernel where that fits and pays. It has their
 /// roundings and, but for the order in which the scan sums, their bits; neither the convolution's result nor the gate logits reach memory.
 /// </summary>
-public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested
+public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     /// <summary>Forces the two ops, one after the other.</summary>
     public const string Separate = "separate";
@@ -22,6 +23,7 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested
     private const int Stages = 2;
     private const int MapFloats = 288;
     private const int Alignment = 256;
+    private const int MeasuredTokens = 2048;
 
     // A row much shorter than a tile wastes most of its products.
     private const int LeastTokensOfRow = TileTokens / 2;
@@ -53,8 +55,11 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested
         _blockWidth = _width / _blocks;
         _forced = variant is not null;
         Shape shape = new(_blockWidth, convGates.Convolution.Taps);
+        VariantQuery<Shape> query = Query(shape);
+        IReadOnlyList<string> fitting = variants.Fitting(query);
         // On the emulator's few cores the plain kernels cost less apart: its blocks pay for every barrier.
-        string? name = _forced ? variant : variants.Variants.FirstOrDefault(candidate => candidate.Preferred(Query(shape)) && variants.Fitting(Query(shape)).Contains(candidate.Name))?.Name;
+        string? name = variant ?? Device.Tuning.Find(KeyOf(_width, shape, Type))?.Fastest(candidate => candidate == Separate || fitting.Contains(candidate))
+            ?? variants.Variants.FirstOrDefault(candidate => candidate.Preferred(query) && fitting.Contains(candidate.Name))?.Name;
         if (name is not null && name != Separate) _fused = Request<Shape, RecurrentMixerParams>(variants, shape, name);
     }
 
@@ -156,6 +161,12 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested
         return output;
     }
 
+    static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
+    {
+        VariantQuery<Shape> query = new(new(model.RnnWidth / model.GateBlocks, model.ConvTaps), type, device.Limits, device.Kind);
+        return [new TuningQuestion(KeyOf(model.RnnWidth, query.Shape, type), [Separate, .. variants.Fitting(query)], (bench, candidate) => Prepare(bench, candidate, model, type)) { Stage = 1 }];
+    }
+
     private bool TakesFused(int tokens, int rows) => _fused is not null && (_forced || (tokens >= TileTokens && tokens >= (long)LeastTokensOfRow * rows));
 
     private void CheckScan(int tokens, in TensorView x, in TensorView y, in TensorView yBias, in TensorView lambda, in TensorView output, in LayerState hidden, int vector)
@@ -207,6 +218,33 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested
         return convGates.Gates.Width == scan.Width && convGates.Type == scan.Type && convGates.Device == scan.Device
             ? scan
             : throw new ArgumentException("The gates and the scan have different widths, types or devices.", nameof(scan));
+    }
+
+    private static string KeyOf(int width, Shape shape, ElementType type) =>
+        TuningQuestion.KeyOf(variants.Source, type, $"{width} in blocks of {shape.BlockWidth}, {shape.Taps} taps");
+
+    private static TuningRun Prepare(TuningBench bench, string candidate, ModelDimensions model, ElementType type)
+    {
+        int width = model.RnnWidth, blockWidth = width / model.GateBlocks;
+        ConvGates convGates = new(new Conv1D(bench.Device, type, width, model.ConvTaps), new BlockDiagonalGates(bench.Device, type, width, model.GateBlocks));
+        RecurrentMixer op = new(convGates, new RgLru(bench.Device, type, width), candidate);
+        PackedRows rows = bench.Rows(1, MeasuredTokens);
+        TensorView Operand(long height, long columns) => bench.Operand(type, height, columns);
+        (TensorView X, TensorView Y)[] inputs =
+        [
+            .. Enumerable.Range(0, bench.SetsFor(3L * MeasuredTokens * width * type.SizeOf())).Select(_ => (Operand(MeasuredTokens, width), Operand(MeasuredTokens, width))),
+        ];
+        TensorView convWeight = Operand(width, model.ConvTaps), inputWeight = Operand(width, blockWidth), recurrenceWeight = Operand(width, blockWidth), vector = Operand(1, width);
+        TensorView output = bench.Output(type, MeasuredTokens, width), z = bench.Output(type, MeasuredTokens, width), gates = bench.Output(type, MeasuredTokens, 2L * width);
+        TensorView workspace = bench.Workspace(op.WorkspaceBytes(MeasuredTokens, 1));
+        return new(Queue, output);
+
+        void Queue(int run)
+        {
+            (TensorView x, TensorView y) = inputs[run % inputs.Length];
+            op.Run(bench.Stream, rows, x, TensorView.Empty, convWeight, vector, inputWeight, vector, recurrenceWeight, vector, y, TensorView.Empty, vector, output,
+                LayerState.None, LayerState.None, z, gates, workspace);
+        }
     }
 
     private readonly record struct Shape(int BlockWidth, int Taps);
