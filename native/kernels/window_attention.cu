@@ -24,23 +24,7 @@
 //          2 u + (head_dim * A + keys_visible + 16 + |log_sum_exp|) * 2^-22
 // Bytes    q and y once; keys and values of the tiles seen: (tokens of a tile + keys_visible + 2 KEYS) * 2 * head_dim elements per tile
 #include "include/attention_mma.cuh"
-
-struct WindowAttentionParams {
-    const void* qkv;
-    void* y;
-    f32* log_sum_exp;
-    PackedRows rows;
-    SlotMemory ring;
-    i64 qkv_stride;
-    i64 y_stride;
-    i64 log_sum_exp_stride;
-    i32 heads;
-    i32 tile_tokens;
-    i32 tile_heads;
-    i32 ring_slots;
-    i32 keys_visible;
-    f32 scale_log2;          // head_dim^-1/2 * log2(e): scores are taken to base 2
-};
+#include "include/window_attention.cuh"
 
 // The tile's share of the output, when it is padding.
 template <typename T, int HEAD_DIM, int VEC>
@@ -49,29 +33,6 @@ GK_DEVICE void zero_token(const WindowAttentionParams& p, i32 t, i32 head, i32 h
     for (i32 c = threadIdx.x * VEC; c < heads * HEAD_DIM; c += blockDim.x * VEC) store_fill<VEC>(y + c, 0.0f);
     if (p.log_sum_exp == nullptr) return;
     for (i32 h = threadIdx.x; h < heads; h += blockDim.x) p.log_sum_exp[t * p.log_sum_exp_stride + head + h] = 0.0f;
-}
-
-// The document's tokens of this tile from t on. Without a ring the oldest key is the call's.
-GK_DEVICE Segment segment_of(const WindowAttentionParams& p, i32 t, i32 limit) {
-    Segment s = segment_at(p.rows, t, limit);
-    if (p.ring.base == nullptr) s.oldest = s.call_position;
-    return s;
-}
-
-// Row `row` of a segment's tile has so much to its exponentials, which are to base 2.
-GK_DEVICE void store_log_sum_exp(const WindowAttentionParams& p, const Segment& s, i32 row, i32 first_head, i32 heads, f32 maximum, f32 total) {
-    if (p.log_sum_exp == nullptr) return;
-    p.log_sum_exp[(s.first + row / heads) * p.log_sum_exp_stride + first_head + row % heads] = (maximum + log2f(total)) * 0.69314718f;
-}
-
-// Keys of the segment's document, and values with `part` 1.
-template <typename T, int HEAD_DIM>
-GK_DEVICE KeySource<T> key_source(const WindowAttentionParams& p, const Segment& s, int part) {
-    const T* call = static_cast<const T*>(p.qkv) + s.call_token * p.qkv_stride + (static_cast<i64>(p.heads) + part) * HEAD_DIM;
-    const T* ring = nullptr;
-    if (p.ring.base != nullptr)
-        ring = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[s.row])) + static_cast<i64>(part) * p.ring_slots * HEAD_DIM;
-    return {call, ring, p.qkv_stride, s.call_position, p.ring_slots, HEAD_DIM};
 }
 
 // ---- general variant: f32 arithmetic, operands widened in shared memory --------------------------------------------------------------
@@ -249,7 +210,7 @@ __global__ void __launch_bounds__(128, 1) window_attention(WindowAttentionParams
             const i32 row = row_group + Tile::ROW_GROUPS * i;
             if (row >= ROWS || key_lane != 0) continue;
             factors[row] = 1.0f / total[i];
-            if (row < rows) store_log_sum_exp(p, s, row, first_head, heads, maximum[i], total[i]);
+            if (row < rows) store_log_sum_exp(p, s.first + row / heads, first_head + row % heads, maximum[i], total[i]);
         }
         __syncthreads();
         #pragma unroll
@@ -281,8 +242,8 @@ __global__ void __launch_bounds__(128, 1) window_attention(WindowAttentionParams
 template <int HEAD_DIM, int KEYS>
 __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParams p) {
     constexpr int THREADS = 256, ROWS = THREADS / 2, STRIDE = mma_stride(HEAD_DIM), KT = HEAD_DIM / 16, NT = HEAD_DIM / 8;
-    extern __shared__ bf16 shared_tiles[];
-    bf16* queries = shared_tiles;                                   // [ROWS][STRIDE]
+    extern __shared__ Vec<bf16, 8> shared_tiles[];
+    bf16* queries = shared_tiles[0].v;                              // [ROWS][STRIDE]
     bf16* keys = queries + ROWS * STRIDE;                           // [KEYS][STRIDE]
     bf16* values = keys + KEYS * STRIDE;                            // [KEYS][STRIDE]
 
@@ -380,7 +341,7 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
                 const i32 row = first_row + MmaAccumulator<1, 1>::row(0, 2 * i);
                 if (row >= rows) continue;
                 const f32 factor = 1.0f / total[i];
-                if (lane_id() % 4 == 0) store_log_sum_exp(p, s, row, first_head, heads, maximum[i], total[i]);
+                if (lane_id() % 4 == 0) store_log_sum_exp(p, s.first + row / heads, first_head + row % heads, maximum[i], total[i]);
                 bf16* y = static_cast<bf16*>(p.y) + (s.first + row / heads) * p.y_stride + static_cast<i64>(first_head + row % heads) * HEAD_DIM;
                 #pragma unroll
                 for (int n = 0; n < NT; ++n) {
