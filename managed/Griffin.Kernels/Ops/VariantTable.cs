@@ -40,6 +40,9 @@ public sealed record KernelPlan(string NameExpression, int Threads)
     /// <summary>The kernel waits by itself for the kernels before it (dependent_launch.cuh): a stream may launch it before they have ended.</summary>
     public bool Waits { get; init; }
 
+    /// <summary>The kernel file, where it is not the table's.</summary>
+    public KernelSource? Source { get; init; }
+
     /// <summary>The architecture that the kernel needs in place of the device's own, for instance "sm_90a".</summary>
     public string? Architecture { get; init; }
 
@@ -77,11 +80,11 @@ public sealed record KernelVariant<TShape>(string Name, Func<VariantQuery<TShape
 }
 
 /// <summary>
-/// The variants of one kernel file, in order of preference: the only place that knows tiles and constraints. Choice, catalogue and tests read it.
+/// The variants of one kernel, in order of preference: the only place that knows tiles and constraints. Choice, catalogue and tests read it.
 /// Every table has a variant that fits any shape in 99 KB of shared memory.
 /// </summary>
 /// <typeparam name="TShape">The op's static shape.</typeparam>
-/// <param name="source">The kernel file.</param>
+/// <param name="source">The kernel file; a plan may name another.</param>
 /// <param name="variants">The variants; the first that fits and is preferred wins, else the first that fits.</param>
 public sealed class VariantTable<TShape>(KernelSource source, params IReadOnlyList<KernelVariant<TShape>> variants)
 {
@@ -117,7 +120,7 @@ public sealed class VariantTable<TShape>(KernelSource source, params IReadOnlyLi
     public KernelSpec Spec(KernelPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        return new(Source, plan.NameExpression, plan.Options) { Architecture = plan.Architecture };
+        return new(plan.Source ?? Source, plan.NameExpression, plan.Options) { Architecture = plan.Architecture };
     }
 
     /// <summary>Every variant that a GPU of any size could be given for a shape.</summary>

@@ -14,9 +14,11 @@ internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidat
     /// <summary>0: about one kernel. A question whose candidates are made of ops that are tuned themselves comes after those, with the next number.</summary>
     public int Stage { get; init; }
 
-    /// <summary>A key of the kernel file as it is now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
-    public static string KeyOf(KernelSource source, ElementType type, FormattableString shape) =>
-        $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Text)))[..8]} {type.CudaName()} {FormattableString.Invariant(shape)}";
+    /// <summary>A key of the kernel files as they are now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
+    public static string KeyOf(KernelSource source, ElementType type, FormattableString shape, params IEnumerable<KernelSource> others) =>
+        $"{string.Join('+', others.Prepend(source).Select(NameOf))} {type.CudaName()} {FormattableString.Invariant(shape)}";
+
+    private static string NameOf(KernelSource source) => $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Text)))[..8]}";
 }
 
 /// <summary>A candidate ready to run.</summary>
