@@ -8,11 +8,15 @@ namespace Griffin.Bench.Cases;
 /// <summary>Windowed multi-query attention: over the tokens of a call, its way back, and one query against a ring.</summary>
 internal static class AttentionCases
 {
-    public static Workload Forward(CaseMemory memory, BenchRow row)
+    public static Workload Forward(CaseMemory memory, BenchRow row) => Forward(memory, row, null);
+
+    public static Workload ForwardByWarpgroups(CaseMemory memory, BenchRow row) => Forward(memory, row, WindowAttention.Warpgroup);
+
+    private static Workload Forward(CaseMemory memory, BenchRow row, string? variant)
     {
         (int heads, int headDim, int visible) = (row.Int("heads"), row.Int("head_dim"), row.Int("window") + 1);
         Sequences sequences = CaseTable.SequencesOf(memory, row);
-        WindowAttention op = new(memory.Device, memory.Type, heads, headDim);
+        WindowAttention op = new(memory.Device, memory.Type, heads, headDim, variant);
         PackedRows rows = memory.Rows(sequences);
         TensorView qkv = memory.Input(sequences.Tokens, (heads + 2L) * headDim), y = memory.Output(sequences.Tokens, (long)heads * headDim);
         return new(stream => op.Run(stream, rows, qkv, default, 0, visible, y), () =>
@@ -20,7 +24,7 @@ internal static class AttentionCases
             AttentionBackwardReference reference = new(heads, headDim, visible);
             double[] output = PerRow(sequences, memory.Read(qkv), (_, positions, part) => reference.Forward(positions, part).Output);
             return [new("y", y, () => output)];
-        });
+        }, op.Variant);
     }
 
     public static Workload Backward(CaseMemory memory, BenchRow row)

@@ -39,6 +39,7 @@ internal static class CaseTable
         [("rg_lru_mixer", "backward")] = MixerCases.Backward,
         [("rg_lru_mixer", "forward_backward")] = MixerCases.ForwardBackward,
         [("window_attention", "forward")] = AttentionCases.Forward,
+        [("window_attention_warpgroup", "forward")] = AttentionCases.ForwardByWarpgroups,
         [("window_attention", "backward")] = AttentionCases.Backward,
         [("decode_attention", "step")] = AttentionCases.Decode,
         [("ring_append", "forward")] = RotaryCases.RingAppend,

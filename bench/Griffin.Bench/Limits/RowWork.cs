@@ -52,7 +52,7 @@ public static class RowWork
             ("gate_up_gelu" or "gated_matmul", _) => ProductWork.GateUpGelu(row["rows"], row["columns"], row["inner"], s),
             ("residual_matmul", _) => ProductWork.ResidualMatMul(row["rows"], row["width"], row["inner"], s),
             ("linear_cross_entropy", _) => ProductWork.LinearCrossEntropy(row["rows"], row["vocabulary"], row["width"], s),
-            ("window_attention", "forward") => AttentionWork.Window(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"], s),
+            ("window_attention" or "window_attention_warpgroup", "forward") => AttentionWork.Window(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"], s),
             ("window_attention", "backward") => AttentionWork.WindowBackward(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"], s),
             ("decode_attention", _) => AttentionWork.Decode(row["batch"], row["heads"], row["head_dim"], Math.Min(row["context"], row["window"]) + 1, s),
             ("rotary_embedding", "forward") => AttentionWork.Rotary(row.AllTokens, row["heads"], row["head_dim"], s),

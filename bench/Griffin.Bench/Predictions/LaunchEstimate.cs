@@ -10,8 +10,11 @@ public sealed record LaunchEstimate(string Kernel, double Blocks)
     /// <summary>Threads that issue one instruction each in a second, all of an H100: 132 multiprocessors, 4 warps of 32 in four clocks of five, 1.755 GHz.</summary>
     private const double Issue = 0.8 * 132 * 4 * 32 * 1.755e9;
 
-    /// <summary>What mma.sync reaches of an H100's tensor cores, and a multiprocessor's widest path to memory.</summary>
-    private const double MatrixInstructions = 5.0e14, PathBytes = 132 * 64 * 1.755e9;
+    /// <summary>What mma.sync reaches of an H100's tensor cores.</summary>
+    private const double MatrixInstructions = 5.0e14;
+
+    /// <summary>A multiprocessor's widest path to memory.</summary>
+    private const double PathBytes = 132 * 64 * 1.755e9;
 
     /// <summary>A launch in a graph, and a block's way from its first load to its last store with nothing else to do.</summary>
     private const double Launch = 1.3e-6, Fill = 1.5e-6;
@@ -30,6 +33,9 @@ public sealed record LaunchEstimate(string Kernel, double Blocks)
 
     /// <summary>Operations of matrix instructions.</summary>
     public double MatrixFlops { get; init; }
+
+    /// <summary>Operations of matrix instructions in a second.</summary>
+    public double MatrixRate { get; init; } = MatrixInstructions;
 
     /// <summary>Instructions of all threads.</summary>
     public double Instructions { get; init; }
@@ -51,7 +57,7 @@ public sealed record LaunchEstimate(string Kernel, double Blocks)
         double bandwidth = Math.Min(ReadsOnly ? ceilings.ReadBytes : ceilings.CopyBytes, Math.Min(used * PathBytes, running * threads * InFlight / Latency));
         // What computes takes as long as the multiprocessor with the most blocks. Memory is kept busy by fewer, and idles for about a quarter of a round.
         double share = waves < 1 ? Blocks / Chip.Sm90.Multiprocessors : waves, rounds = Math.Ceiling(share) / share, tail = 1 + 0.25 / Math.Max(1, waves);
-        double memory = Bytes / bandwidth * tail, compute = Math.Max(MatrixFlops / MatrixInstructions, Instructions / Issue) * rounds;
+        double memory = Bytes / bandwidth * tail, compute = Math.Max(MatrixFlops / MatrixRate, Instructions / Issue) * rounds;
         return Launch + Fill + Math.Max(Math.Max(memory, compute), SerialSeconds);
     }
 }

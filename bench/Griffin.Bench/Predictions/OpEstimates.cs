@@ -14,6 +14,7 @@ internal static class OpEstimates
     private const double S = 2;                 // bytes of a bfloat16
     private const double Float = sizeof(float);
     private const double Vector = 8;            // elements of a 16-byte access
+    private const double WarpgroupRate = 6.0e14; // of attention by wgmma: the middle of what others measured at this width of a head
     private const double Hop = 1.5e-6;          // of a look-back's carry, through the level-2 cache
     private const double HopTiles = 8;          // tiles that a hop passes
 
@@ -38,6 +39,7 @@ internal static class OpEstimates
             ("residual_matmul", _) => ResidualMatMul(row["rows"], row["width"], row["inner"]),
             ("recurrent_mixer", _) => [RecurrentMixer(row["batch"], row["tokens"], row["width"], row["blocks"])],
             ("window_attention", "forward") => [WindowAttention(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
+            ("window_attention_warpgroup", "forward") => [WindowAttentionByWarpgroups(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
             ("window_attention", "backward") => WindowAttentionBackward(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"]),
             ("embedding", "forward") => [Embedding(row["rows"], row["width"])],
             ("column_sum", _) => ColumnSum(row["rows"], row["width"]),
@@ -197,6 +199,22 @@ internal static class OpEstimates
         double flops = t > window ? 4 * d * heads * batch * (AttentionWork.Pairs(t, window) + t * (pairs - window)) : 4 * d * heads * batch * AttentionWork.Pairs(t, window);
         flops *= 128 / (tile * heads);   // rows without a head
         return new("window_attention_mma<256, 32>", batch * Tiles(t, tile)) { Bytes = AttentionWork.Window(batch, t, heads, d, window, S).Bytes, MatrixFlops = flops, Instructions = flops / 4096 * 5 * 32 };
+    }
+
+    // Blocks are full, and those that see few keys come last. Shared memory gives keys and values at 9/10 of the tensor cores' pace, and a block's first tile and
+    // its results stand alone. A tile of 80 keys is about 570 instructions of each of eight warps, and 250 of each that copies.
+    private static LaunchEstimate WindowAttentionByWarpgroups(double batch, double t, double heads, double d, double window)
+    {
+        double pairs = Math.Min(t, window + 128 / heads / 2 + 80), useful = AttentionWork.Pairs(t, window);
+        double flops = 4 * d * heads * batch * (t > window ? useful + t * (pairs - window) : useful + t * 40);
+        double tiles = flops / (4 * d * 128 * 80);
+        return new("window_attention_warpgroup<256, 80>", Math.Ceiling(batch * t * heads / 128))
+        {
+            Bytes = AttentionWork.Window(batch, t, heads, d, window, S).Bytes,
+            MatrixFlops = flops,
+            MatrixRate = WarpgroupRate,
+            Instructions = tiles * (8 * 570 + 4 * 250) * 32,
+        };
     }
 
     private static LaunchEstimate[] WindowAttentionBackward(double batch, double t, double heads, double d, double window)

@@ -168,7 +168,7 @@ internal sealed class AttentionKernels : IDisposable
         Out = kernels.Product(config.Width, attended, type);
         Rotary = kernels.Add(new RotaryEmbedding(device, type, config.Heads, config.HeadDim, config.RotatedDim));
         RotaryStep = kernels.Add(new RotaryStep(device, type, config.Heads, config.HeadDim, config.RotatedDim));
-        Prefill = kernels.Add(new WindowAttention(device, type, config.Heads, config.HeadDim));
+        Prefill = kernels.Add(new WindowAttention(device, type, config.Heads, config.HeadDim, batchInvariant: options.BatchInvariant));
         Decode = kernels.Add(new DecodeAttention(device, type, config.Heads, config.HeadDim));
         Append = kernels.Add(new RingAppend(device, type, config.Heads, config.HeadDim));
         _phases = device.Upload<ulong>(RotaryPhases.Compute(config.RotatedDim, config.RopeTheta));

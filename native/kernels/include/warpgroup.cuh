@@ -81,6 +81,18 @@ GK_DEVICE void warpgroup_settle([[maybe_unused]] f32 (&c)[NT][4]) {
 #endif
 }
 
+// The same of A in registers: before the first product that reads it, after what made it, and after the wait, before what overwrites it.
+template <i32 KT>
+GK_DEVICE void warpgroup_settle([[maybe_unused]] u32 (&a)[KT][4]) {
+#if !defined(GRIFFIN_EMULATOR)
+    #pragma unroll
+    for (i32 kt = 0; kt < KT; ++kt) {
+        #pragma unroll
+        for (i32 r = 0; r < 4; ++r) asm volatile("" : "+r"(a[kt][r])::"memory");
+    }
+#endif
+}
+
 #if defined(GRIFFIN_EMULATOR)
 template <bool TransposedA = false, bool TransposedB = false, i32 NT>
 GK_DEVICE void warpgroup_product(f32 (&c)[NT][4], u64 a, u64 b, bool accumulate = true) {

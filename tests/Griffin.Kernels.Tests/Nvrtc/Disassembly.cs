@@ -26,7 +26,23 @@ internal sealed partial class Disassembly
     public int Count(string operation)
     {
         var parts = operation.Split('.');
-        return _opcodes.Where(pair => pair.Key.Split('.') is var own && own[0] == parts[0] && parts.Skip(1).All(own.Contains)).Sum(pair => pair.Value);
+        return _opcodes.Where(pair => Means(pair.Key, parts)).Sum(pair => pair.Value);
+    }
+
+    /// <summary>The same, of the instructions between neighbouring ones of another operation: before the first of them, between that and the second, and so on.</summary>
+    public IReadOnlyList<int> CountsBetween(string bounds, string operation)
+    {
+        var (bound, parts) = (bounds.Split('.'), operation.Split('.'));
+        var counts = new List<int> { 0 };
+        foreach (var opcode in _order)
+        {
+            if (Means(opcode, bound))
+                counts.Add(0);
+            else if (Means(opcode, parts))
+                counts[^1]++;
+        }
+
+        return counts;
     }
 
     /// <summary>The instructions that stand ahead of the first one with this opcode; all where there is none.</summary>
@@ -41,6 +57,8 @@ internal sealed partial class Disassembly
 
     /// <summary>Disassembles.</summary>
     public static Disassembly Of(MachineKernel kernel) => known.GetOrAdd(kernel, k => new(Opcodes(FunctionOf(k.Entry.Spec.NameExpression, Run(k.Image)))));
+
+    private static bool Means(string opcode, string[] parts) => opcode.Split('.') is var own && own[0] == parts[0] && parts.Skip(1).All(own.Contains);
 
     // A file's kernels that are no templates are in every program of it. A mangled name holds the length of its parts.
     private static string FunctionOf(string nameExpression, string text)

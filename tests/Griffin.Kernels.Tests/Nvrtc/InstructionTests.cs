@@ -147,6 +147,25 @@ internal sealed class InstructionTests
         Assert.That(ahead.Count("STG"), Is.Zero, ahead.ToString());
     }
 
+    // Scores of 80 keys before the loop and within it, their values within it and behind it; copies of 16 bytes; registers handed from the warps that copy to
+    // those that multiply. Of the four waits for products, the third is that for the values: what stands before it in the loop runs beside them.
+    [TestCase("window_attention_warpgroup<256, 80>", 256)]
+    [TestCase("window_attention_warpgroup<64, 80>", 64)]
+    public void Warpgroup_attention_multiplies_while_it_takes_exponentials(string kernel, int headDim)
+    {
+        var code = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == kernel), CompiledKernels.Hopper);
+        Assert.Multiple(() =>
+        {
+            Assert.That(code.Count("HGMMA.64x80x16.F32.BF16"), Is.EqualTo(2 * headDim / 16));
+            Assert.That(code.Count($"HGMMA.64x{headDim}x16.F32.BF16"), Is.EqualTo(2 * 5));
+            Assert.That(code.Count("LDGSTS.E.BYPASS.128"), Is.Positive.And.EqualTo(code.Count("LDGSTS")));
+            Assert.That(code.Count("USETMAXREG"), Is.EqualTo(2));
+            var exponentials = code.CountsBetween("WARPGROUP.DEPBAR", "MUFU.EX2");
+            Assert.That(exponentials, Has.Count.EqualTo(5));
+            Assert.That(exponentials[2], Is.GreaterThanOrEqualTo(40), "two queries' 20 keys each");
+        });
+    }
+
     [Test]
     public void Hopper_kernels_multiply_by_warpgroups()
     {

@@ -21,7 +21,9 @@ internal sealed class OccupancyTests
                 Assert.That(entry.Threads, Is.EqualTo(Occupancy.Claims.Of(name).Threads), name);
                 foreach (var chip in new[] { Chip.Sm80, Chip.Sm90 })
                 {
-                    var needed = CompiledKernels.Of(version, entry, chip.Architecture).Resources;
+                    if (entry.Spec.Architecture is { } only && (version == "11.8" || !only.StartsWith(chip.Architecture, StringComparison.Ordinal)))
+                        continue;
+                    var needed = CompiledKernels.Of(version, entry, entry.Spec.Architecture ?? chip.Architecture).Resources;
                     var blocks = chip.BlocksOf(entry.Threads, needed.Registers, needed.StaticSharedBytes + entry.SharedBytes);
                     Assert.That(blocks, Is.GreaterThanOrEqualTo(Occupancy.Claims.On(chip, name)), $"{name}: blocks on a multiprocessor, {chip.Architecture}");
                 }

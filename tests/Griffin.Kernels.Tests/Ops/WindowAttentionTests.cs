@@ -7,10 +7,17 @@ namespace Griffin.Kernels.Tests.Ops;
 [TestFixture]
 internal sealed class WindowAttentionTests
 {
+    private const string Warpgroup = "warpgroup";
     private const int Far = (1 << 24) + 12_345;
 
     // Heads and widths: the golden model, austen-tiny, odd ones, one per tile size, more heads than a tile has rows.
     private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (5, 32), (4, 80), (2, 256), (1, 300), (70, 8)];
+
+    private static readonly (ElementType Type, string Variant, int Heads, int HeadDim)[] withoutRing =
+    [
+        (ElementType.Float32, "general", 2, 12), (ElementType.Float32, "vector", 3, 64), (ElementType.BFloat16, "general", 10, 7), (ElementType.BFloat16, "mma", 3, 64),
+        (ElementType.BFloat16, "mma", 2, 256), (ElementType.BFloat16, Warpgroup, 10, 64), (ElementType.BFloat16, Warpgroup, 2, 256),
+    ];
 
     private static IEnumerable<TestCaseData> Variants()
     {
@@ -25,6 +32,10 @@ internal sealed class WindowAttentionTests
             if (headDim % 16 == 0 && headDim <= 256)
                 yield return new(ElementType.BFloat16, "mma", heads, headDim);
         }
+
+        // Blocks of 128 rows that begin and end within a token, and tokens with more heads than half a block.
+        foreach (var (heads, headDim) in new[] { (1, 64), (3, 64), (10, 64), (16, 64), (70, 64), (5, 128), (2, 256), (10, 256) })
+            yield return new(ElementType.BFloat16, Warpgroup, heads, headDim);
     }
 
     [TestCaseSource(nameof(Variants))]
@@ -38,29 +49,36 @@ internal sealed class WindowAttentionTests
             AttentionCall.MakeRow(shape, 8, [50, 51, 52, 0, 1, 2, 3, 0, 0, 1], seen: 50),
             AttentionCall.MakeRow(shape, 9, [-1, -1], seen: 4),
         ];
-        AssertMatches(TestDevices.Checked, type, variant, shape, rows);
+        AssertMatches(DeviceFor(variant), type, variant, shape, rows);
 
         AttentionReference.Row Row(int first, int count, int seen = 0) =>
             AttentionCall.MakeRow(shape, (ulong)(first + count), AttentionCall.Run(first, count), seen);
     }
 
+    private static IEnumerable<TestCaseData> Windows()
+    {
+        foreach (var (ringSlots, keysVisible) in new[] { (9, 9), (9, 8), (64, 64) })
+        {
+            yield return new(ElementType.Float32, "vector", 2, 12, ringSlots, keysVisible);
+            yield return new(ElementType.BFloat16, "mma", 3, 16, ringSlots, keysVisible);
+            yield return new(ElementType.BFloat16, Warpgroup, 3, 64, ringSlots, keysVisible);
+        }
+
+        yield return new(ElementType.BFloat16, Warpgroup, 3, 64, 81, 80);   // as long as a key tile
+    }
+
     // T of 1, W-1, W, W+1, 2W, 3W+5 and primes, from the start and from the middle of a sequence, for both window rules and none.
-    [TestCase(9, 9)]
-    [TestCase(9, 8)]
-    [TestCase(64, 64)]
-    public void MatchesReferenceAtUglyLengths(int ringSlots, int keysVisible)
+    [TestCaseSource(nameof(Windows))]
+    public void MatchesReferenceAtUglyLengths(ElementType type, string variant, int heads, int headDim, int ringSlots, int keysVisible)
     {
         var w = ringSlots - 1;
-        foreach (var (type, variant, heads, headDim) in new[] { (ElementType.Float32, "vector", 2, 12), (ElementType.BFloat16, "mma", 3, 16) })
-        {
-            var shape = new AttentionShapeCase(heads, headDim, ringSlots, keysVisible);
-            AttentionReference.Row[] rows =
-            [
-                .. new[] { 1, w - 1, w, w + 1, 2 * w, (3 * w) + 5, 13, 37 }.SelectMany(count => new[] { 0, 3, w, w + 1, 1000 }
-                    .Select(first => AttentionCall.MakeRow(shape, (ulong)((count * 7) + first), AttentionCall.Run(first, count), first))),
-            ];
-            AssertMatches(TestDevices.Checked, type, variant, shape, rows);
-        }
+        var shape = new AttentionShapeCase(heads, headDim, ringSlots, keysVisible);
+        AttentionReference.Row[] rows =
+        [
+            .. new[] { 1, w - 1, w, w + 1, 2 * w, (3 * w) + 5, 13, 37 }.SelectMany(count => new[] { 0, 3, w, w + 1, 1000 }
+                .Select(first => AttentionCall.MakeRow(shape, (ulong)((count * 7) + first), AttentionCall.Run(first, count), first))),
+        ];
+        AssertMatches(DeviceFor(variant), type, variant, shape, rows);
     }
 
     [Test]
@@ -73,73 +91,70 @@ internal sealed class WindowAttentionTests
             AssertMatches(device, type, variant, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(30, 50), 30), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(0, 9))]);
     }
 
-    // Training rows: no ring at all, every window and none, a first position that is not 0, padding.
-    [TestCase(1)]
-    [TestCase(12)]
-    [TestCase(13)]
-    [TestCase(14)]
-    [TestCase(int.MaxValue)]
-    public void NeedsNoRing(int keysVisible)
+    [Test]
+    public void ScheduleOfWarpgroupsDoesNotShow([ValueSource(typeof(TestDevices), nameof(TestDevices.Seeds))] ulong seed)
     {
-        foreach (var (type, variant, heads, headDim) in new[]
-        {
-            (ElementType.Float32, "general", 2, 12), (ElementType.Float32, "vector", 3, 64), (ElementType.BFloat16, "general", 10, 7), (ElementType.BFloat16, "mma", 3, 64),
-            (ElementType.BFloat16, "mma", 2, 256),
-        })
-        {
-            var shape = new AttentionShapeCase(heads, headDim, RingSlots: 0, keysVisible);
-            AttentionReference.Row[] rows =
-            [
-                AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 83)), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(Far, 29)), AttentionCall.MakeRow(shape, 3, []),
-                AttentionCall.MakeRow(shape, 4, [.. AttentionCall.Run(0, 12), .. AttentionCall.Run(0, 14), .. AttentionCall.Run(0, 1), .. AttentionCall.Run(0, 13), -1, -1]),
-                AttentionCall.MakeRow(shape, 5, [-1, -1, -1]),
-            ];
-            using var call = new AttentionCall(TestDevices.Checked, type, shape, rows);
-            var logSumExp = call.Test.Output((int)call.Qkv.Rows, heads, ElementType.Float32, gap: 3);
-            new WindowAttention(call.Test.Device, type, heads, headDim, variant).Run(call.Stream, call.Rows, call.Qkv, default, 0, keysVisible, call.Output, logSumExp);
-            call.AssertOutput(roundedWeights: true, logSumExp);
-        }
+        using var own = TestDevices.IsEmulator ? TestDevices.OpenEmulator(TestDevices.HopperOptions with { Seed = seed }) : null;
+        var shape = new AttentionShapeCase(10, 64, 90, 90);
+        AssertMatches(own ?? TestDevices.Hopper, ElementType.BFloat16, Warpgroup, shape,
+            [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(130, 25), 130), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(0, 9))]);
+    }
+
+    // Training rows: no ring at all, every window and none, a first position that is not 0, padding.
+    [Test]
+    public void NeedsNoRing([ValueSource(nameof(withoutRing))] (ElementType Type, string Variant, int Heads, int HeadDim) op, [Values(1, 12, 13, 14, int.MaxValue)] int keysVisible)
+    {
+        var shape = new AttentionShapeCase(op.Heads, op.HeadDim, RingSlots: 0, keysVisible);
+        AttentionReference.Row[] rows =
+        [
+            AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 83)), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(Far, 29)), AttentionCall.MakeRow(shape, 3, []),
+            AttentionCall.MakeRow(shape, 4, [.. AttentionCall.Run(0, 12), .. AttentionCall.Run(0, 14), .. AttentionCall.Run(0, 1), .. AttentionCall.Run(0, 13), -1, -1]),
+            AttentionCall.MakeRow(shape, 5, [-1, -1, -1]),
+        ];
+        using var call = new AttentionCall(DeviceFor(op.Variant), op.Type, shape, rows);
+        var logSumExp = call.Test.Output((int)call.Qkv.Rows, op.Heads, ElementType.Float32, gap: 3);
+        new WindowAttention(call.Test.Device, op.Type, op.Heads, op.HeadDim, op.Variant).Run(call.Stream, call.Rows, call.Qkv, default, 0, keysVisible, call.Output, logSumExp);
+        call.AssertOutput(roundedWeights: true, logSumExp);
     }
 
     /// <summary>Asking for the logarithms changes no bit of the result, with a ring too.</summary>
-    [TestCase(ElementType.Float32, "general")]
-    [TestCase(ElementType.BFloat16, "mma")]
-    public void LogarithmsChangeNothing(ElementType type, string variant)
+    [TestCase(ElementType.Float32, "general", 32)]
+    [TestCase(ElementType.BFloat16, "mma", 32)]
+    [TestCase(ElementType.BFloat16, Warpgroup, 64)]
+    public void LogarithmsChangeNothing(ElementType type, string variant, int headDim)
     {
-        var shape = new AttentionShapeCase(3, 32, 17, 16);
+        var shape = new AttentionShapeCase(3, headDim, 17, 16);
         AttentionReference.Row[] rows = [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(40, 23), 40), AttentionCall.MakeRow(shape, 2, [.. AttentionCall.Run(0, 21), -1])];
-        using var plain = RunCall(TestDevices.Checked, type, variant, shape, rows);
-        using var call = new AttentionCall(TestDevices.Checked, type, shape, rows);
+        using var plain = RunCall(DeviceFor(variant), type, variant, shape, rows);
+        using var call = new AttentionCall(DeviceFor(variant), type, shape, rows);
         var logSumExp = call.Test.Output((int)call.Qkv.Rows, 3, ElementType.Float32);
-        new WindowAttention(call.Test.Device, type, 3, 32, variant).Run(call.Stream, call.Rows, call.Qkv, call.Ring, 17, 16, call.Output, logSumExp);
+        new WindowAttention(call.Test.Device, type, 3, headDim, variant).Run(call.Stream, call.Rows, call.Qkv, call.Ring, 17, 16, call.Output, logSumExp);
         call.AssertOutput(roundedWeights: true, logSumExp);
         Close.Exact(call.ReadOutput(), plain.ReadOutput());
     }
 
     // A fresh slot has seen nothing: a first position that is not 0 must not reach into the ring (which holds NaN).
-    [TestCase("vector")]
-    [TestCase("mma")]
-    public void FreshSlotIgnoresTheRing(string variant)
+    [TestCase("vector", 16)]
+    [TestCase("mma", 16)]
+    [TestCase(Warpgroup, 64)]
+    public void FreshSlotIgnoresTheRing(string variant, int headDim)
     {
-        var shape = new AttentionShapeCase(3, 16, 10, 10);
-        AssertMatches(TestDevices.Checked, ElementType.BFloat16, variant, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(77, 5), seen: 0)]);
+        var shape = new AttentionShapeCase(3, headDim, 10, 10);
+        AssertMatches(DeviceFor(variant), ElementType.BFloat16, variant, shape, [AttentionCall.MakeRow(shape, 1, AttentionCall.Run(77, 5), seen: 0)]);
     }
 
-    [TestCase(9, 9)]
-    [TestCase(9, 8)]
-    public void VisibilityEndsAtTheWindow(int ringSlots, int keysVisible)
+    [Test]
+    public void VisibilityEndsAtTheWindow([Values("mma", "general", Warpgroup)] string variant, [Values(9, 8)] int keysVisible)
     {
-        var shape = new AttentionShapeCase(2, 16, ringSlots, keysVisible);
-        var row = AttentionCall.MakeRow(shape, 3, AttentionCall.Run(0, ringSlots + 5));
+        const int RingSlots = 9;
+        var shape = new AttentionShapeCase(2, variant == Warpgroup ? 64 : 16, RingSlots, keysVisible);
+        var row = AttentionCall.MakeRow(shape, 3, AttentionCall.Run(0, RingSlots + 5));
         var perturbed = row with { Qkv = [.. row.Qkv] };
         perturbed.Qkv[(shape.Heads + 1) * shape.HeadDim] += 64;   // a value of token 0
-        foreach (var variant in new[] { "mma", "general" })
-        {
-            var (before, after) = (Compute(TestDevices.Checked, ElementType.BFloat16, variant, shape, row), Compute(TestDevices.Checked, ElementType.BFloat16, variant, shape, perturbed));
-            var width = shape.Heads * shape.HeadDim;
-            var changed = Enumerable.Range(0, row.Positions.Length).Where(t => before[t * width] != after[t * width]);
-            Assert.That(changed, Is.EqualTo(Enumerable.Range(0, keysVisible)), variant);
-        }
+        var (before, after) = (Compute(DeviceFor(variant), ElementType.BFloat16, variant, shape, row), Compute(DeviceFor(variant), ElementType.BFloat16, variant, shape, perturbed));
+        var width = shape.Heads * shape.HeadDim;
+        var changed = Enumerable.Range(0, row.Positions.Length).Where(t => before[t * width] != after[t * width]);
+        Assert.That(changed, Is.EqualTo(Enumerable.Range(0, keysVisible)));
     }
 
     /// <summary>One sequence in one call, and cut into calls of any lengths with the ring between them: equal bits.</summary>
@@ -148,29 +163,31 @@ internal sealed class WindowAttentionTests
     [TestCase(ElementType.BFloat16, "vector", 3, 64)]
     [TestCase(ElementType.BFloat16, "mma", 3, 64)]
     [TestCase(ElementType.BFloat16, "mma", 2, 256)]
+    [TestCase(ElementType.BFloat16, Warpgroup, 3, 64)]
     public void ChunkingDoesNotShow(ElementType type, string variant, int heads, int headDim)
     {
         var shape = new AttentionShapeCase(heads, headDim, 75, 75);
         var row = AttentionCall.MakeRow(shape, 11, [.. AttentionCall.Run(0, 20), .. AttentionCall.Run(0, 150)]);
-        var whole = Compute(TestDevices.Checked, type, variant, shape, row);
+        var whole = Compute(DeviceFor(variant), type, variant, shape, row);
         Close.Finite(whole);
         foreach (var chunks in new int[][] { [1], [7], [64, 3, 1, 31], [169, 1], [16] })
             Close.Exact(ComputeInChunks(type, variant, shape, row, chunks), whole, $"chunks of {string.Join(',', chunks)}");
     }
 
     /// <summary>Packed rows give each row the bits that it has alone, whatever its neighbours and its place.</summary>
-    [TestCase(ElementType.Float32, "vector")]
-    [TestCase(ElementType.BFloat16, "mma")]
-    public void PackedEqualsSeparate(ElementType type, string variant)
+    [TestCase(ElementType.Float32, "vector", 32)]
+    [TestCase(ElementType.BFloat16, "mma", 32)]
+    [TestCase(ElementType.BFloat16, Warpgroup, 64)]
+    public void PackedEqualsSeparate(ElementType type, string variant, int headDim)
     {
-        var shape = new AttentionShapeCase(3, 32, 17, 17);
+        var shape = new AttentionShapeCase(3, headDim, 17, 17);
         AttentionReference.Row[] rows =
         [
             AttentionCall.MakeRow(shape, 1, AttentionCall.Run(0, 3)), AttentionCall.MakeRow(shape, 2, AttentionCall.Run(40, 23), 40),
             AttentionCall.MakeRow(shape, 3, [.. AttentionCall.Run(0, 5), .. AttentionCall.Run(0, 19)]), AttentionCall.MakeRow(shape, 4, AttentionCall.Run(16, 1), 16),
         ];
-        using var call = RunCall(TestDevices.Checked, type, variant, shape, rows);
-        var expected = rows.SelectMany(row => Compute(TestDevices.Checked, type, variant, shape, row)).ToArray();
+        using var call = RunCall(DeviceFor(variant), type, variant, shape, rows);
+        var expected = rows.SelectMany(row => Compute(DeviceFor(variant), type, variant, shape, row)).ToArray();
         Close.Exact(call.ReadOutput(), expected);
     }
 
@@ -194,8 +211,11 @@ internal sealed class WindowAttentionTests
             Assert.That(() => op.Run(stream, call.Rows, call.Qkv, call.Ring, 9, 9, call.Output, call.Test.Output(3, 2, ElementType.BFloat16)), Throws.ArgumentException);
             Assert.That(() => new WindowAttention(device, ElementType.BFloat16, 1, 1025), Throws.InstanceOf<ArgumentOutOfRangeException>());
             Assert.That(() => new WindowAttention(device, ElementType.Float32, 2, 16, "mma"), Throws.ArgumentException);
+            Assert.That(() => new WindowAttention(device, ElementType.BFloat16, 2, 16, Warpgroup), Throws.ArgumentException);
         });
     }
+
+    private static GpuDevice DeviceFor(string variant) => variant == Warpgroup ? TestDevices.Hopper : TestDevices.Checked;
 
     private static void AssertMatches(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows)
     {
@@ -230,7 +250,7 @@ internal sealed class WindowAttentionTests
             var chunk = new AttentionReference.Row(row.Positions[t..(t + count)], history, row.Qkv[(t * width)..((t + count) * width)],
                 [.. earlier.SelectMany(i => row.Qkv[((i * width) + (shape.Heads * d))..((i * width) + ((shape.Heads + 1) * d))])],
                 [.. earlier.SelectMany(i => row.Qkv[((i * width) + ((shape.Heads + 1) * d))..((i + 1) * width)])]);
-            output.AddRange(Compute(TestDevices.Checked, type, variant, shape, chunk));
+            output.AddRange(Compute(DeviceFor(variant), type, variant, shape, chunk));
             t += count;
         }
 

@@ -152,6 +152,39 @@ internal sealed class KernelTunerTests
         }
     }
 
+    /// <summary>Where there are warpgroup products, attention by them is asked about: its candidates agree, and the op follows the record.</summary>
+    [Test]
+    public void AttentionFollowsTheRecord()
+    {
+        using (GpuDevice device = OpenHopper())
+        {
+            TuningQuestion question = TuningQuestions.All(device, model with { HeadDim = 64 }, ElementType.BFloat16)
+                .Single(question => question.Key.StartsWith("window_attention.cu@", StringComparison.Ordinal));
+            Assert.That(question.Key, Does.Contain("+window_attention_warpgroup.cu@").And.EndsWith("1 heads of 64"));
+            Assert.That(question.Candidates, Is.EquivalentTo(new[] { "mma", WindowAttention.Warpgroup }));
+            Assert.That(new WindowAttention(device, ElementType.BFloat16, 1, 64).Variant, Is.EqualTo("mma"), "no record");
+            float[][] results = [.. question.Candidates.Select(candidate => Result(device, question, candidate))];
+            Assert.That(KernelTuner.Agrees(results[0], results[1]), Is.True);
+            device.Tuning.Save(new Dictionary<string, TuningRecord> { [question.Key] = Times(("mma", 2), (WindowAttention.Warpgroup, 1)) });
+        }
+        using (GpuDevice device = OpenHopper())
+        {
+            Assert.That(new WindowAttention(device, ElementType.BFloat16, 1, 64).Variant, Is.EqualTo(WindowAttention.Warpgroup));
+            Assert.That(new WindowAttention(device, ElementType.BFloat16, 1, 64, batchInvariant: true).Variant, Is.EqualTo("mma"), "batch invariance takes no measured answer");
+        }
+
+        GpuDevice OpenHopper() => GpuDevice.OpenEmulator(new EmulatorOptions { ComputeCapability = (9, 0) }, new() { CacheFolder = _folder });
+
+        static float[] Result(GpuDevice device, TuningQuestion question, string candidate)
+        {
+            using GpuStream stream = device.CreateStream();
+            using TuningBench bench = new(stream);
+            TuningRun run = question.Prepare(bench, candidate);
+            run.Queue(0);
+            return bench.Ends(run.Output);
+        }
+    }
+
     [Test]
     public void SplitsOfDecodeAttentionFollowTheRecord()
     {
