@@ -286,7 +286,7 @@ internal sealed class VerbTests
             foreach (string library in (string[])["CUDA driver: ", "NVRTC: ", "cuBLAS: ", "cuBLASLt: ", "emulator: ", "device: ", "self-test: "])
                 Assert.That(text.Output.Split('\n'), Has.Some.StartsWith(library));
             Assert.That(json.Json.GetProperty("libraries").EnumerateArray().Select(library => library.GetProperty("name").GetString()),
-                Is.EqualTo(new[] { "CUDA driver", "NVRTC", "cuBLAS", "emulator" }));
+                Is.EqualTo(new[] { "CUDA driver", "NVRTC", "cuBLAS", "cuBLASLt", "emulator" }));
             Assert.That(json.Json.GetProperty("self_test").EnumerateArray().Select(result => result.GetProperty("passed").GetBoolean()), Is.Not.Empty.And.All.True);
             Assert.That(json.Json.GetProperty("self_test").EnumerateArray().Select(result => result.GetProperty("op").GetString()), Is.SupersetOf(new[] { "RmsNorm", "MatMul", "Sampler" }));
         });
