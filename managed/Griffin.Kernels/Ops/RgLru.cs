@@ -194,7 +194,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
     private static KernelPlan Plan(in VariantQuery<int> query, string kernel, int vector) =>
         KernelPlan.ByColumns($"{kernel}<{query.T}, {vector}>", query.Shape, vector, MaxThreads);
 
-    private static string KeyOf(int width, ScanClass call, ElementType type) => TuningQuestion.KeyOf(tileVariants.Source, type, $"{width} channels, {call.Name}");
+    private static string KeyOf(int width, ScanClass call, ElementType type) => TuningQuestion.KeyOf(tileVariants.Source, type, $"{width} channels, {call.Name}", clusterVariants.Source);
 
     private static TuningRun Prepare(TuningBench bench, string candidate, int width, ScanClass call, ElementType type)
     {
