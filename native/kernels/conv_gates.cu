@@ -15,8 +15,9 @@
 // Determinism  equal bits under any split of a sequence into calls, any packing and any number of splits.
 // Error        of z as conv1d.cu, of the logits as block_diagonal_gates.cu.
 // Traffic      least: x and z once, gates once, weights once. x is requested splits · 67 / 64 times, the weights ceil(tokens / 64) times.
-// Prediction   H100, 8,192 × 2,560, b = 256: 168 MB, 56 us at 3.0 TB/s; 21.5 GFLOP, 43 us of mma.sync; 336 MB of weights from L2, 60 us at 5.5 TB/s. 1,280
-//              blocks, 2 on each of 132 SMs, 4.8 waves: 80 us, beside 28 + 55 us of the two kernels that it stands for.
+// Prediction   H100, 8,192 × 2,560, b = 256: 170 MB, 57 us at 3.0 TB/s; 21.5 GFLOP, 43 us of mma.sync, with 12 instructions around each matrix
+//              instruction and 20 an element for the convolution, 102 us; 336 MB of weights from L2, 60 us at 5.5 TB/s. 1,280 blocks, 2 on each of 132
+//              SMs, 4.8 waves: 110 us, beside 39 + 90 us of the two kernels that it stands for.
 #include "include/conv_tile.cuh"
 
 struct ConvGatesParams {

@@ -22,7 +22,7 @@
 // Prediction   H100, 8,192 × 2,560, b = 256, one row: 126 MB, 42 us at 3.0 TB/s; 21.5 GFLOP, 43 us of mma.sync; 336 MB of weights and 126 MB from and to the
 //              level-2 cache, 84 us at 5.5 TB/s; about 130 instructions an element as sm_90 compiles it (51 of a warp's 64 × 16 channels' scan, 34 of its
 //              products, the rest of convolution and carries), 92 us at full issue. 1,280 blocks, 2 on each of 132 SMs, 4.8 waves; 16 hops of closed groups
-//              of about 1.5 us run beside them: 120 us, beside 80 + 80 us of the two kernels that it stands for.
+//              of about 1.5 us run beside them: 120 us, beside 110 + 75 us of the two kernels that it stands for.
 #include "include/conv_tile.cuh"
 #include "include/mixer_scan.cuh"
 

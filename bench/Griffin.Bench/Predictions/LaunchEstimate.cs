@@ -8,16 +8,16 @@ namespace Griffin.Bench.Predictions;
 public sealed record LaunchEstimate(string Kernel, double Blocks)
 {
     /// <summary>Threads that issue one instruction each in a second, all of an H100: 132 multiprocessors, 4 warps of 32 in four clocks of five, 1.755 GHz.</summary>
-    private const double Issue = 0.8 * 132 * 4 * 32 * 1.755e9;
+    internal const double Issue = 0.8 * 132 * 4 * 32 * 1.755e9;
 
     /// <summary>What mma.sync reaches of an H100's tensor cores.</summary>
     private const double MatrixInstructions = 5.0e14;
 
     /// <summary>A multiprocessor's widest path to memory.</summary>
-    private const double PathBytes = 132 * 64 * 1.755e9;
+    internal const double PathBytes = 132 * 64 * 1.755e9;
 
     /// <summary>A launch in a graph, and a block's way from its first load to its last store with nothing else to do.</summary>
-    private const double Launch = 1.3e-6, Fill = 1.5e-6;
+    internal const double Launch = 1.3e-6, Fill = 1.5e-6;
 
     /// <summary>Bytes to and from memory.</summary>
     public double Bytes { get; init; }

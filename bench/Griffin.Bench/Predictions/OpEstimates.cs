@@ -21,7 +21,16 @@ internal static class OpEstimates
     /// <summary>The launches of a row's op; empty where none are modelled.</summary>
     public static IReadOnlyList<LaunchEstimate> Of(BenchRow row)
     {
-        if (row.Type != ElementType.BFloat16) return [];
+        if (row.Type == ElementType.Float32)
+        {
+            return (row.Op, row.Pass) switch
+            {
+                ("rg_lru", "forward") => [RgLru(row["batch"], row["tokens"], row["width"], Float)],
+                ("rg_lru", "backward") => RgLruBackward(row["batch"], row["tokens"], row["width"], Float),
+                _ => [],
+            };
+        }
+
         return (row.Op, row.Pass) switch
         {
             ("rms_norm", "forward") => [RmsNorm(row["rows"], row["width"], residual: false)],
@@ -37,6 +46,8 @@ internal static class OpEstimates
             ("block_diagonal_gates", "backward") => GatesBackward(row["rows"], row["width"], row["blocks"]),
             ("rg_lru_mixer", var pass) => Mixer(row, pass),
             ("residual_matmul", _) => ResidualMatMul(row["rows"], row["width"], row["inner"]),
+            ("conv_gates", _) => [ConvGates(row.AllTokens, row["width"], row["blocks"])],
+            ("gated_matmul", _) => [GatedMatMul(row["rows"], row["columns"], row["inner"])],
             ("recurrent_mixer", _) => [RecurrentMixer(row["batch"], row["tokens"], row["width"], row["blocks"])],
             ("window_attention", "forward") => [WindowAttention(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
             ("window_attention_warpgroup", "forward") => [WindowAttentionByWarpgroups(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
@@ -85,14 +96,17 @@ internal static class OpEstimates
         ];
     }
 
-    public static LaunchEstimate RgLru(double rows, double t, double w)
+    /// <param name="rows">Rows.</param>
+    /// <param name="t">Tokens of each.</param>
+    /// <param name="w">Channels.</param>
+    /// <param name="s">Bytes of an element: a warp takes 16 of them of each channel.</param>
+    public static LaunchEstimate RgLru(double rows, double t, double w, double s = S)
     {
-        const double tile = 64;
-        double n = rows * t, columns = Tiles(w, 64), tiles = rows * Tiles(t, tile);
-        LaunchEstimate ring = new("rg_lru_ring<bf16>", rows * columns) { Bytes = ScanWork.RgLru(n, w, S).Bytes, Instructions = 59 * n * w, InFlight = 96 };
+        double tile = ScanTiles.Warps * 16 / s, n = rows * t, columns = Tiles(w, 64), tiles = rows * Tiles(t, tile);
+        LaunchEstimate ring = new($"rg_lru_ring<{Name(s)}>", rows * columns) { Bytes = ScanWork.RgLru(n, w, s).Bytes, Instructions = 59 * n * w, InFlight = 96 };
         return IsRing(ring, rows, t, w) ? ring : ring with
         {
-            Kernel = "rg_lru_look_back<bf16>",
+            Kernel = $"rg_lru_look_back<{Name(s)}>",
             Blocks = tiles * columns,
             Bytes = ring.Bytes + 2 * Float * tiles * w,
             Instructions = 69 * n * w,
@@ -100,20 +114,19 @@ internal static class OpEstimates
         };
     }
 
-    private static LaunchEstimate[] RgLruBackward(double rows, double t, double w)
+    private static LaunchEstimate[] RgLruBackward(double rows, double t, double w, double s = S)
     {
-        const double tile = 32;
-        double n = rows * t, columns = Tiles(w, 64), tiles = rows * Tiles(t, tile);
-        LaunchEstimate ring = new("rg_lru_backward_ring<bf16>", rows * columns)
+        double tile = ScanTiles.Warps * 8 / s, n = rows * t, columns = Tiles(w, 64), tiles = rows * Tiles(t, tile);
+        LaunchEstimate ring = new($"rg_lru_backward_ring<{Name(s)}>", rows * columns)
         {
-            Bytes = ScanWork.RgLruBackward(n, w, S).Bytes + n / tile * w * S + Float * rows * w,
+            Bytes = ScanWork.RgLruBackward(n, w, s).Bytes + n / tile * w * s + Float * rows * w,
             Instructions = 115 * n * w,
             InFlight = 96,
         };
         if (IsRing(ring, rows, t, w)) return [ring, PartialSums(rows, w)];
         LaunchEstimate lookBack = ring with
         {
-            Kernel = "rg_lru_backward_look_back<bf16>",
+            Kernel = $"rg_lru_backward_look_back<{Name(s)}>",
             Blocks = tiles * columns,
             Bytes = ring.Bytes + 3 * Float * tiles * w,
             Instructions = 142 * n * w,
@@ -122,6 +135,8 @@ internal static class OpEstimates
         return [lookBack, PartialSums(tiles, w)];
     }
 
+    private static string Name(double s) => (s == Float ? ElementType.Float32 : ElementType.BFloat16).CudaName();
+
     private static bool IsRing(LaunchEstimate ring, double rows, double t, double w) => ScanForm.Ring ==
         ScanTiles.FormFor(KernelCatalogue.AmpleLimits with { MultiprocessorCount = Chip.Sm90.Multiprocessors }, (int)(rows * t), (int)rows, (int)w, Occupancy.Claims.Of(ring.Kernel).Blocks);
 
@@ -129,6 +144,27 @@ internal static class OpEstimates
     {
         Work least = ProductWork.Gates(n, w, blocks, S);
         return new("gates_mma<3>", Tiles(n, 64) * blocks * Tiles(w / blocks, 64)) { Bytes = least.Bytes, MatrixFlops = least.Flops, Instructions = TileInstructions(least.Flops), InFlight = 64 };
+    }
+
+    // The gates' tiles, each of which makes its z first; their weights come once for every 64 tokens from the level-2 cache, hidden beside the instructions.
+    private static LaunchEstimate ConvGates(double n, double w, double blocks)
+    {
+        Work least = FusedWork.ConvGates(n, w, blocks, 4, S);
+        double flops = ProductWork.Gates(n, w, blocks, S).Flops;
+        return new("conv_gates<3>", Tiles(n, 64) * blocks) { Bytes = least.Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops) + (20 * n * w), InFlight = 64 };
+    }
+
+    // The tile of plain products with gelu and its product behind: about 40 instructions a result.
+    private static LaunchEstimate GatedMatMul(double n, double columns, double k)
+    {
+        Work least = ProductWork.GateUpGelu(n, columns, k, S);
+        return new("gated_matmul_mma<MatMulTiles<128, 128, 64, 32>>", Tiles(n, 128) * Tiles(columns, 128))
+        {
+            Bytes = least.Bytes,
+            MatrixFlops = least.Flops,
+            Instructions = (least.Flops / 4096 * 3 * 32) + (40 * n * columns / 2),
+            InFlight = 64,
+        };
     }
 
     private static LaunchEstimate[] GatesBackward(double n, double w, double blocks)

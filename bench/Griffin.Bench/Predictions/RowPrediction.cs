@@ -15,12 +15,17 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     public static Ceilings Ceilings { get; } = new(3.0e12, 2.77e12, 8.0e14);
 
     // What skinny products and whole steps reach of the read bandwidth, between their launches.
-    private const double SkinnyShare = 0.85;
-    private const double Launch = 1.3e-6;
+    internal const double SkinnyShare = 0.85;
+    private const double Launch = LaunchEstimate.Launch;
 
     // What is left of a launch that began early: the last block's stores are seen, and the activations asked for.
     private const double EarlyLaunch = 0.7e-6;
     private const int FusedRows = 64;
+    // Passes of a layer's elementwise kernels in a training step, as forward passes: the way back reads and writes about twice as much.
+    private const double TrainingPasses = 3;
+
+    // Passes over a piece of logits that a loss over products makes: written, read twice, their gradient written and read twice; in bytes an entry.
+    private const double LogitBytes = 4 + 8 + 2 + 4;
     private const int LaunchesOfRecurrentLayer = 5, LaunchesOfAttentionLayer = 6, LaunchesOfFrame = 5;
 
     /// <summary>The prediction of a row; null where none is made.</summary>
@@ -29,7 +34,9 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
         ArgumentNullException.ThrowIfNull(row);
         ArgumentNullException.ThrowIfNull(rows);
         if (OpEstimates.Of(row) is { Count: > 0 } launches) return Sum(launches);
-        if (row.Type != ElementType.BFloat16 || RowWork.Of(row, rows) is not { } least) return null;
+        if (RowWork.Of(row, rows) is not { } least) return null;
+        if (PassEstimates.Of(row, least) is { } pass) return pass;
+        if (row.Type != ElementType.BFloat16) return null;
         GriffinConfig? model = row.Model is { } name ? rows.Models[name] : null;
         return row.Op switch
         {
@@ -40,7 +47,14 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
             "gate_up_gelu" => new(Launch + least.Flops / Ceilings.Flops + One(OpEstimates.GeluMultiply(row["rows"], row["columns"] / 2.0)), "cuBLAS, gelu_multiply", 0),
             "decode" => DecodeStep(model!, least, row["batch"] <= FusedRows ? EarlyLaunch : Launch),
             "decode_serial" => DecodeStep(model!, least, Launch),
+            "cost" => DecodeStep(model!, least, EarlyLaunch, row["steps"]),
             "prefill" => new(Layers(model!, row["batch"], row["tokens"]) + least.Flops / Ceilings.Flops, "cuBLAS, elementwise kernels, mma attention", 0),
+            "linear_cross_entropy" => new(
+                least.Flops / Ceilings.Flops + row["rows"] * row["vocabulary"] * LogitBytes / Ceilings.CopyBytes, "cuBLAS, cross_entropy", 0),
+            "training_step" => new(
+                least.Flops / Ceilings.Flops + TrainingPasses * Layers(model!, row["batch"], row["tokens"], training: true)
+                    + row["batch"] * row["tokens"] * model!.Vocabulary * LogitBytes / Ceilings.CopyBytes + One(OpEstimates.AdamW(model.Parameters)),
+                "cuBLAS, elementwise kernels, mma attention, adam_w", 0),
             _ => null,
         };
     }
@@ -53,19 +67,19 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
 
     private static double One(LaunchEstimate launch) => launch.Seconds(Ceilings, Occupancy.Claims);
 
-    private static RowPrediction DecodeStep(GriffinConfig model, Work least, double launch)
+    private static RowPrediction DecodeStep(GriffinConfig model, Work least, double launch, double steps = 1)
     {
         int launches = LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + LaunchesOfFrame;
         double bytes = least.Bytes / Ceilings.ReadBytes / SkinnyShare;
-        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + launches * launch, $"{launches} launches, skinny products", 0);
+        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + steps * launches * launch, $"{launches} launches, skinny products", 0);
     }
 
     // What lies between the products of a prefill; their own operations are in the row's least work, attention's useful ones too, at the rate of cuBLAS.
-    private static double Layers(GriffinConfig model, double batch, double t)
+    private static double Layers(GriffinConfig model, double batch, double t, bool training = false)
     {
         double n = batch * t;
         double norms = 2 * model.Layers * One(OpEstimates.RmsNorm(n, model.Width, residual: true));
-        double recurrent = model.RnnWidth == 256 * model.GateBlocks
+        double recurrent = model.RnnWidth == 256 * model.GateBlocks && !training
             ? One(OpEstimates.RecurrentMixer(batch, t, model.RnnWidth, model.GateBlocks))
             : One(OpEstimates.Gates(n, model.RnnWidth, model.GateBlocks)) + One(OpEstimates.RgLru(batch, t, model.RnnWidth)) + One(OpEstimates.Conv1D(n, model.RnnWidth));
         double attention = One(OpEstimates.Rotary(n, model.Heads, model.HeadDim));
