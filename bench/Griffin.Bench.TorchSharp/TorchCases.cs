@@ -45,6 +45,7 @@ internal static class TorchCases
             "norm_product" or "gated_product" or "residual_product" or "rotary_product" or "recurrent_input" or "recurrent_step" =>
                 "one of our fused decode kernels: TorchSharp's ops have rows of their own, and so has its whole step",
             "residual_matmul" => "one of our fused kernels: TorchSharp's product and norm have rows of their own",
+            { } op when op.EndsWith("_warpgroup", StringComparison.Ordinal) || op.EndsWith("_cluster", StringComparison.Ordinal) => "one of our ways to compute an op that has rows of its own",
             _ => "TorchSharp has no counterpart of this op",
         });
 

@@ -10,11 +10,15 @@ internal static class ProductCases
 {
     private const string Blas = "cuBLAS";
 
-    public static Workload MatMul(CaseMemory memory, BenchRow row)
+    public static Workload MatMul(CaseMemory memory, BenchRow row) => MatMul(memory, row, null);
+
+    public static Workload MatMulByWarpgroups(CaseMemory memory, BenchRow row) => MatMul(memory, row, WarpgroupTiles.Variant);
+
+    private static Workload MatMul(CaseMemory memory, BenchRow row, string? forced)
     {
         (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
         MatMul op = memory.Op(
-            variant => new MatMul(memory.Device, memory.Type, columns, inner, variant: variant), (op, timed) => op.VariantFor(timed.Int("rows")));
+            variant => new MatMul(memory.Device, memory.Type, columns, inner, variant: forced ?? variant), (op, timed) => op.VariantFor(timed.Int("rows")));
         TensorView x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner)), y = memory.Output(rows, columns);
         return new(stream => op.Run(stream, x, w, y), () =>
         {
@@ -41,11 +45,15 @@ internal static class ProductCases
         }, inputGradient.UsesBlas ? Blas : null);
     }
 
-    public static Workload GatedMatMul(CaseMemory memory, BenchRow row)
+    public static Workload GatedMatMul(CaseMemory memory, BenchRow row) => GatedMatMul(memory, row, null);
+
+    public static Workload GatedMatMulByWarpgroups(CaseMemory memory, BenchRow row) => GatedMatMul(memory, row, WarpgroupTiles.Variant);
+
+    private static Workload GatedMatMul(CaseMemory memory, BenchRow row, string? forced)
     {
         (int rows, int columns, int inner) = (row.Int("rows"), row.Int("columns"), row.Int("inner"));
         GatedMatMul op = memory.Op(
-            variant => new GatedMatMul(memory.Device, memory.Type, columns / 2, inner, variant), (op, timed) => op.VariantFor(timed.Int("rows")));
+            variant => new GatedMatMul(memory.Device, memory.Type, columns / 2, inner, forced ?? variant), (op, timed) => op.VariantFor(timed.Int("rows")));
         TensorView x = memory.Input(rows, inner), w = memory.Input(columns, inner, InputRules.Weight(inner)), bias = memory.Vector(columns, InputRules.Bias);
         TensorView y = memory.Output(rows, columns / 2);
         return new(stream => op.Run(stream, x, w, bias, y), () =>
@@ -55,11 +63,15 @@ internal static class ProductCases
         }, op.VariantFor(rows));
     }
 
-    public static Workload ResidualMatMul(CaseMemory memory, BenchRow row)
+    public static Workload ResidualMatMul(CaseMemory memory, BenchRow row) => ResidualMatMul(memory, row, null);
+
+    public static Workload ResidualMatMulByWarpgroups(CaseMemory memory, BenchRow row) => ResidualMatMul(memory, row, WarpgroupTiles.Variant);
+
+    private static Workload ResidualMatMul(CaseMemory memory, BenchRow row, string? forced)
     {
         const float epsilon = 1e-6f;
         (int rows, int width, int inner) = (row.Int("rows"), row.Int("width"), row.Int("inner"));
-        ResidualMatMul op = memory.Op(variant => new ResidualMatMul(memory.Device, memory.Type, width, inner, variant), (op, timed) => op.VariantFor(timed.Int("rows")));
+        ResidualMatMul op = memory.Op(variant => new ResidualMatMul(memory.Device, memory.Type, width, inner, forced ?? variant), (op, timed) => op.VariantFor(timed.Int("rows")));
         TensorView input = memory.Input(rows, inner), w = memory.Input(width, inner, InputRules.Weight(inner)), residual = memory.Input(rows, width), scale = memory.Vector(width, InputRules.Scale);
         FactoredRows normed = new(memory.Output(rows, width), memory.Output(1, rows, ElementType.Float32));
         TensorView workspace = memory.Workspace(op.WorkspaceBytes(rows));

@@ -11,11 +11,14 @@ internal static class ScanCases
 {
     private const int StepPosition = 100;
 
-    public static Workload Forward(CaseMemory memory, BenchRow row)
+    public static Workload Forward(CaseMemory memory, BenchRow row) => Forward(memory, row, Op(memory, row.Int("width")));
+
+    public static Workload ForwardByClusters(CaseMemory memory, BenchRow row) => Forward(memory, row, new RgLru(memory.Device, memory.Type, row.Int("width"), RgLru.Cluster));
+
+    private static Workload Forward(CaseMemory memory, BenchRow row, RgLru op)
     {
         int width = row.Int("width");
         Sequences sequences = CaseTable.SequencesOf(memory, row);
-        RgLru op = Op(memory, width);
         PackedRows rows = memory.Rows(sequences);
         TensorView z = memory.Input(sequences.Tokens, width), gates = memory.Input(sequences.Tokens, 2L * width), y = memory.Input(sequences.Tokens, width);
         TensorView lambda = memory.Vector(width, InputRules.Lambda), output = memory.Output(sequences.Tokens, width);

@@ -41,6 +41,7 @@ internal static class OpEstimates
             ("conv1d", "forward") => [Conv1D(row.AllTokens, row["width"])],
             ("conv1d", "backward") => Conv1DBackward(row.AllTokens, row["width"]),
             ("rg_lru", "forward") => [RgLru(row["batch"], row["tokens"], row["width"])],
+            ("rg_lru_cluster", "forward") => [RgLruByClusters(row["batch"], row["tokens"], row["width"])],
             ("rg_lru", "backward") => RgLruBackward(row["batch"], row["tokens"], row["width"]),
             ("block_diagonal_gates", "forward") => [Gates(row["rows"], row["width"], row["blocks"])],
             ("block_diagonal_gates", "backward") => GatesBackward(row["rows"], row["width"], row["blocks"]),
@@ -111,6 +112,19 @@ internal static class OpEstimates
             Bytes = ring.Bytes + 2 * Float * tiles * w,
             Instructions = 69 * n * w,
             SerialSeconds = Tiles(t, tile) / HopTiles * Hop,
+        };
+    }
+
+    // The look-back's tiles in clusters of eight, whose last one alone writes; a hop passes a cluster.
+    private static LaunchEstimate RgLruByClusters(double rows, double t, double w)
+    {
+        double clusters = rows * Tiles(t, HopTiles * ScanTiles.Warps * Vector), n = rows * t;
+        return new("rg_lru_cluster<bf16>", clusters * HopTiles * Tiles(w, 64))
+        {
+            Bytes = ScanWork.RgLru(n, w, S).Bytes + Float * clusters * w,
+            Instructions = 69 * n * w,
+            InFlight = 96,
+            SerialSeconds = clusters / rows * Hop,
         };
     }
 

@@ -21,6 +21,9 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     // What is left of a launch that began early: the last block's stores are seen, and the activations asked for.
     private const double EarlyLaunch = 0.7e-6;
     private const int FusedRows = 64;
+    // Operations a second of products by warpgroups: the middle of what the level-2 cache lets through.
+    private const double WarpgroupRate = 5.5e14;
+
     // Passes of a layer's elementwise kernels in a training step, as forward passes: the way back reads and writes about twice as much.
     private const double TrainingPasses = 3;
 
@@ -43,6 +46,8 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
             "copy" or "read" => new(least.Seconds(Ceilings), "one pass", 0),
             "matmul" when row["rows"] <= 64 => new(Launch + least.Bytes / Ceilings.ReadBytes / SkinnyShare, "skinny product", 0),
             "matmul" => new(Launch + least.Seconds(Ceilings), "cuBLAS", 0),
+            "matmul_warpgroup" or "gated_matmul_warpgroup" => Warpgroups(row["rows"], row["columns"], least),
+            "residual_matmul_warpgroup" => Warpgroups(row["rows"], row["width"], least),
             "gate_up_gelu" when row["rows"] <= 64 => new(Launch + least.Bytes / Ceilings.ReadBytes / SkinnyShare, "skinny product, epilogue inside", 0),
             "gate_up_gelu" => new(Launch + least.Flops / Ceilings.Flops + One(OpEstimates.GeluMultiply(row["rows"], row["columns"] / 2.0)), "cuBLAS, gelu_multiply", 0),
             "decode" => DecodeStep(model!, least, row["batch"] <= FusedRows ? EarlyLaunch : Launch),
@@ -66,6 +71,14 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     }
 
     private static double One(LaunchEstimate launch) => launch.Seconds(Ceilings, Occupancy.Claims);
+
+    // Persistent blocks share out tiles of 128 by 256; the level-2 cache that brings the operands decides the pace (bench/NOTES.md).
+    private static RowPrediction Warpgroups(double rows, double columns, Work least)
+    {
+        double waves = Math.Ceiling(rows / 128) * Math.Ceiling(columns / 256) / Chip.Sm90.Multiprocessors;
+        double products = least.Flops / WarpgroupRate * Math.Ceiling(waves) / waves;
+        return new(Launch + LaunchEstimate.Fill + Math.Max(products, least.Bytes / Ceilings.CopyBytes), "products by warpgroups", waves);
+    }
 
     private static RowPrediction DecodeStep(GriffinConfig model, Work least, double launch, double steps = 1)
     {
