@@ -169,7 +169,7 @@ internal sealed class InstructionTests
     [Test]
     public void Hopper_kernels_multiply_by_warpgroups()
     {
-        var entries = CatalogueModels.Entries.Where(entry => entry.Spec.Architecture == CompiledKernels.Hopper).ToList();
+        var entries = CatalogueModels.Entries.Where(entry => entry.Spec.Architecture == CompiledKernels.Hopper && !entry.Spec.NameExpression.StartsWith("rg_lru_cluster<", StringComparison.Ordinal)).ToList();
         Assert.That(entries, Is.Not.Empty);
         Assert.Multiple(() =>
         {
@@ -179,6 +179,19 @@ internal sealed class InstructionTests
                 Assert.That(code.Count("HGMMA.F32.BF16"), Is.Positive.And.EqualTo(code.Count("HGMMA")), $"{entry.Spec.NameExpression}\n{code}");
                 Assert.That(code.Count("HMMA"), Is.Zero, entry.Spec.NameExpression);
             }
+        });
+    }
+
+    /// <summary>The scan by clusters: three barriers of the cluster, other blocks' shared memory read in pairs, inputs by asynchronous copies.</summary>
+    [Test]
+    public void Clusters_meet_and_read_each_other([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
+    {
+        var code = On(CatalogueModels.Entries.Single(entry => entry.Spec.NameExpression == $"rg_lru_cluster<{type.CudaName()}>"), CompiledKernels.Hopper);
+        Assert.Multiple(() =>
+        {
+            Assert.That((code.Count("UCGABAR_ARV"), code.Count("UCGABAR_WAIT")), Is.EqualTo((3, 3)), code.ToString());
+            Assert.That(code.Count("LD.E.64"), Is.Positive, code.ToString());
+            Assert.That(code.Count("LDGSTS.E.BYPASS.128"), Is.Positive.And.EqualTo(code.Count("LDGSTS")), code.ToString());
         });
     }
 
