@@ -75,13 +75,13 @@ internal sealed class ClusterTests
     }
 
     [TestCase(Fault.NeverWritten, "that block wrote nothing there")]
-    [TestCase(Fault.NoFirstSync, "no barrier of the cluster")]
+    [TestCase(Fault.NoFirstSync, "no barrier of the cluster|wrote nothing there|has not begun or has ended")]   // as the blocks happen to run
     [TestCase(Fault.WrittenAgain, "a write by that block with no barrier of the cluster between them")]
     public void What_is_missing_is_named(Fault fault, string message)
     {
         TestDevices.RequireEmulator("plants faults");
         using var device = TestDevices.OpenEmulator(TestDevices.HopperOptions);
-        Assert.That(() => Run(device, 2, 2, fault), Throws.TypeOf<DeviceLostException>().With.Message.Contains(message).Or.Message.Contains("has not begun or has ended"));
+        Assert.That(() => Run(device, 2, 2, fault), Throws.TypeOf<DeviceLostException>().With.Message.Matches(message));
     }
 
     [Test]
