@@ -41,7 +41,7 @@ internal static class TorchCases
         ? build(row, draw)
         : throw new NotMeasuredException(row.Op switch
         {
-            "sampler" => "its draws follow another generator than ours: nothing to compare",
+            "sampler" or "sampling_head" => "its draws follow another generator than ours: nothing to compare",
             "norm_product" or "gated_product" or "residual_product" or "rotary_product" or "recurrent_input" or "recurrent_step" =>
                 "one of our fused decode kernels: TorchSharp's ops have rows of their own, and so has its whole step",
             "residual_matmul" => "one of our fused kernels: TorchSharp's product and norm have rows of their own",

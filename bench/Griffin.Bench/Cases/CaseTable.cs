@@ -59,6 +59,7 @@ internal static class CaseTable
         [("embedding", "step")] = EmbeddingCases.Step,
         [("gated_product", "step")] = FusedCases.GatedProduct,
         [("norm_product", "step")] = FusedCases.NormProduct,
+        [("sampling_head", "step")] = FusedCases.SamplingHead,
         [("residual_product", "step")] = FusedCases.ResidualProduct,
         [("recurrent_input", "step")] = FusedCases.RecurrentInput,
         [("recurrent_step", "step")] = FusedCases.RecurrentStep,

@@ -38,6 +38,38 @@ internal static class FusedCases
         }, op.VariantFor(batch));
     }
 
+    public static Workload SamplingHead(CaseMemory memory, BenchRow row)
+    {
+        const float cap = 30;
+        const double near = 0.02;   // of a score: where a bfloat16 rounding on the way may decide otherwise, the kernel's own token stands
+        const uint position = 7;
+        (int batch, int vocabulary, int inner) = (row.Int("batch"), row.Int("vocabulary"), row.Int("inner"));
+        SamplingHead op = memory.Op(variant => new SamplingHead(memory.Device, memory.Type, vocabulary, inner, variant), (op, timed) => op.VariantFor(timed.Int("batch")));
+        NormedRows input = new(memory, batch, inner);
+        int slotBytes = checked((int)((Sampler.StateBytes(vocabulary) + 15) / 16 * 16));
+        SamplerSettings Settings(int slot) => new() { Temperature = 0.8f, Seed = (ulong)slot + 1 };
+        byte[] states = new byte[(long)batch * slotBytes];
+        for (int slot = 0; slot < batch; slot++) Settings(slot).WriteTo(states.AsSpan(slot * slotBytes));
+        TensorView pool = memory.Given<byte>(states), w = memory.Input(vocabulary, inner, InputRules.Weight(inner)), tokens = memory.Output(1, batch, ElementType.Int32);
+        TensorView positions = memory.Given<int>([.. Enumerable.Repeat((int)position, batch)]), slots = memory.Given<int>([.. Enumerable.Range(0, batch)]);
+        TensorView best = memory.Output(batch, op.TilesFor(batch), ElementType.UInt64);
+        LayerState state = new(pool.Owner, pool.Address, slotBytes);
+        return new(stream => op.Run(stream, input.View, w, cap, positions, slots, state, tokens, best), () =>
+        {
+            double[] product = input.Product(w, ElementType.Float32);
+            return [new("tokens", tokens, () => [.. product.Chunk(vocabulary).Select(Choose)])];
+        }, op.VariantFor(batch));
+
+        double Choose(double[] logits, int slot)
+        {
+            SamplerSettings settings = Settings(slot);
+            double[] scores = [.. logits.Select((value, token) => ReferenceMath.SoftCap(value, cap) + (settings.Temperature * SamplerReference.Gumbel(settings.Seed, position + 1, (uint)token)))];
+            int own = (int)memory.Read(tokens)[slot];
+            double largest = scores.Max();
+            return own >= 0 && own < vocabulary && largest - scores[own] < near ? own : Array.IndexOf(scores, largest);
+        }
+    }
+
     public static Workload ResidualProduct(CaseMemory memory, BenchRow row)
     {
         (int batch, int width, int inner) = (row.Int("batch"), row.Int("width"), row.Int("inner"));

@@ -11,6 +11,9 @@ public static class FusedWork
     /// <summary>x and the table in, float32 logits out: (BK + VK)s + 4BV; 2BVK.</summary>
     public static Work NormProduct(double b, double v, double k, double s) => new((b * k + v * k) * s + Float * b * v, 2 * b * v * k, ReadsOnly: true);
 
+    /// <summary>x and the table in, a token a row out: (BK + VK)s + 4B; 2BVK.</summary>
+    public static Work SamplingHead(double b, double v, double k, double s) => new((b * k + v * k) * s + 4 * b, 2 * b * v * k, ReadsOnly: true);
+
     /// <summary>The input and w in, x in and out: (BK + DK + 2BD)s; 2BDK.</summary>
     public static Work ResidualProduct(double b, double d, double k, double s) => new((b * k + d * k + 2 * b * d) * s, 2 * b * d * k, ReadsOnly: true);
 

@@ -60,6 +60,7 @@ public static class RowWork
             ("ring_append", _) => AttentionWork.RingAppend(row["batch"], Math.Min(row["tokens"], row["window"] + 1), row["head_dim"], s),
             ("gated_product", _) => FusedWork.GatedProduct(row["batch"], row["width"], row["inner"], s),
             ("norm_product", _) => FusedWork.NormProduct(row["batch"], row["vocabulary"], row["inner"], s),
+            ("sampling_head", _) => FusedWork.SamplingHead(row["batch"], row["vocabulary"], row["inner"], s),
             ("residual_product", _) => FusedWork.ResidualProduct(row["batch"], row["width"], row["inner"], s),
             ("recurrent_input", _) => FusedWork.RecurrentInput(row["batch"], row["width"], row["inner"], row["taps"], s),
             ("recurrent_step", _) => FusedWork.RecurrentStep(row["batch"], row["width"], row["blocks"], s),

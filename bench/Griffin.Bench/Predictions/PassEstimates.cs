@@ -12,6 +12,7 @@ internal static class PassEstimates
     private const double CacheBytes = 5.5e12;          // a second that the level-2 cache gives
     private const double Multiprocessors = 132;
     private const double DrawInstructions = 150;       // of a token's Gumbel number: Philox and two logarithms
+    private const double SamplerPasses = 11;           // over a row's logits, with top-k and top-p
 
     /// <summary>The prediction of a row; null where this model is not meant for it.</summary>
     /// <param name="row">The row.</param>
@@ -32,6 +33,7 @@ internal static class PassEstimates
         // Its products wait for the convolved row, and the scan for them.
         ("recurrent_step", _) => Skinny(row, least, LaunchEstimate.Launch + LaunchEstimate.Fill),
         ("sampler", _) => Sampler(row, least),
+        ("sampling_head", _) => SamplingHead(row, least),
         _ => null,
     };
 
@@ -46,11 +48,18 @@ internal static class PassEstimates
         return new(before + Math.Max(memory, cache), row.Op, 0);
     }
 
-    // A block, and so a multiprocessor, for each row: its path to memory, or the draws of all its tokens.
+    // A block, and so a multiprocessor, for each row: its path to memory, and from the second pass on to the level-2 cache.
     private static RowPrediction Sampler(BenchRow row, Work least)
     {
-        double rounds = Math.Ceiling(row["batch"] / Multiprocessors);
-        double path = Float * row["vocabulary"] / (LaunchEstimate.PathBytes / Multiprocessors), draws = row["vocabulary"] * DrawInstructions / (LaunchEstimate.Issue / Multiprocessors);
-        return new(LaunchEstimate.Launch + LaunchEstimate.Fill + Math.Max(least.Seconds(RowPrediction.Ceilings), rounds * Math.Max(path, draws)), "sampler", 0);
+        double passes = SamplerPasses * Math.Ceiling(row["batch"] / Multiprocessors) * Float * row["vocabulary"] / (LaunchEstimate.PathBytes / Multiprocessors);
+        return new(LaunchEstimate.Launch + LaunchEstimate.Fill + Math.Max(least.Seconds(RowPrediction.Ceilings), passes), "sampler", 0);
+    }
+
+    // The product, or the draws of all tokens and rows; then the largest of each row.
+    private static RowPrediction SamplingHead(BenchRow row, Work least)
+    {
+        double draws = row["batch"] * row["vocabulary"] * DrawInstructions / LaunchEstimate.Issue;
+        RowPrediction product = Skinny(row, least, 2 * LaunchEstimate.Launch + LaunchEstimate.Fill);
+        return new(product.Seconds + draws, "sampling_head, sampling_merge", 0);
     }
 }
