@@ -7,7 +7,7 @@
 //
 // Shapes       as in rg_lru.cu; workspace f32 [places, 2, width] (h in the first half of each), progress u32 [1 + places · column blocks], zero before
 //              the launch; places = tokens/(8 · TOKENS) + rows, column blocks = ceil(width / 64). Width, strides and addresses in multiples of 16 bytes.
-// Launch       grid (places · column blocks · 8), columns faster than places, blocks of a cluster fastest; block (256), 33 KB of static shared memory.
+// Launch       grid (places · column blocks · 8), columns faster than places, blocks of a cluster fastest; block (256), 38 KB of static shared memory.
 // Aliasing     out may be exactly z or y. A slot appears once in a call. hidden shares nothing. Inputs of padding may be read, and count for nothing.
 // Determinism  the same bits for the same call.
 // Error        as rg_lru_tiles.cu.

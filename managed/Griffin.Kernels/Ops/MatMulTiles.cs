@@ -62,17 +62,3 @@ internal static class WarpgroupTiles
     /// <summary>Blocks of a launch: each takes tile after tile.</summary>
     public static long Blocks(GpuDevice device, KernelPlan plan, long rows, long columns) => Math.Min(plan.BlocksFor(rows, columns), device.Limits.MultiprocessorCount);
 }
-
-/// <summary>A chosen kernel of a product: over tiles, or by warpgroups with tensor maps, whose parameters are others.</summary>
-/// <typeparam name="TParams">Parameters of the kernels over tiles.</typeparam>
-/// <typeparam name="TTensorParams">Parameters of the kernel by warpgroups.</typeparam>
-internal sealed record ProductKernel<TParams, TTensorParams>(PlannedKernel<TParams>? Tiled, PlannedKernel<TTensorParams>? Warpgroup)
-    where TParams : unmanaged
-    where TTensorParams : unmanaged
-{
-    /// <summary>Name of the variant.</summary>
-    public string Variant => Tiled?.Variant ?? Warpgroup!.Variant;
-
-    /// <summary>Its launch numbers.</summary>
-    public KernelPlan Plan => Tiled?.Plan ?? Warpgroup!.Plan;
-}

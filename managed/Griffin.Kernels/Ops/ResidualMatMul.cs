@@ -184,14 +184,8 @@ public sealed class ResidualMatMul : KernelOp, IKernelCatalogue, ISelfTested, IT
             ? new(null, Request<Shape, ResidualMatMulTensorParams>(variants, shape, variant))
             : new(Request<Shape, ResidualMatMulParams>(variants, shape, variant), null);
 
-    private ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams> KernelFor(int rows)
-    {
-        if (_kernels.Length == 1) return _kernels[0];
-        int chosen = Tiling.ClassOf(rowClasses, rows);
-        // A few large tiles would leave most of a GPU idle; the smaller ones give the same bits.
-        if (chosen > 0 && _kernels[chosen].Plan.BlocksFor(rows, Width) < Device.Limits.MultiprocessorCount) chosen--;
-        return _kernels[chosen];
-    }
+    private ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams> KernelFor(int rows) =>
+        ProductKernel<ResidualMatMulParams, ResidualMatMulTensorParams>.ForRows(_kernels, rowClasses, rows, Width, Device);
 
     private static KernelVariant<Shape> Tiled(string name, int rows, int columns, int warpRows, int warpColumns, Func<VariantQuery<Shape>, bool> preferred)
     {

@@ -49,13 +49,13 @@ inline bool all_written(const u8* written, u64 bytes) {
     }
 }
 
+} // namespace
+
 std::string address_text(u64 address) {
     char text[32];
     snprintf(text, sizeof(text), " at 0x%llx, ", static_cast<unsigned long long>(address));
     return text;
 }
-
-} // namespace
 
 std::string access_text(const char* problem, Access kind, u64 bytes) {
     const char* verb = kind == Access::Read ? " read of " : kind == Access::Write ? " write of " : " atomic operation on ";

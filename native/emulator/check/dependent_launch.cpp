@@ -34,10 +34,8 @@ void Worker::early_access(u64 address, u64 bytes, Access kind, const void* site)
     const PendingWrites& pending = *launch->info.pending;
     const bool written = pending.everything || std::find(pending.allocations.begin(), pending.allocations.end(), holder->address) != pending.allocations.end();
     if (kind == Access::Read && !written) return;
-    char place[32];
-    snprintf(place, sizeof(place), " at 0x%llx, ", static_cast<unsigned long long>(address));
     fault(kLaunchFailed,
-          access_text("early", kind, bytes) + place + describe_range(address, bytes) + ": before it waits, a kernel launched as a dependent one may " +
+          access_text("early", kind, bytes) + address_text(address) + describe_range(address, bytes) + ": before it waits, a kernel launched as a dependent one may " +
               (kind == Access::Read ? "not read what kernels before it wrote" : "write nothing"),
           site);
 }

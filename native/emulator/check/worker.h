@@ -134,6 +134,8 @@ extern __thread Worker* current_worker __attribute__((tls_model("initial-exec"))
 
 // "invalid read of 4 bytes".
 std::string access_text(const char* problem, Access kind, u64 bytes);
+// " at 0x7f00, ".
+std::string address_text(u64 address);
 // "(17, 0, 0)" for a linear thread index of the running block.
 std::string thread_text(const Worker& worker, u32 thread);
 // Ends the launch with the text, where it happened put in front.

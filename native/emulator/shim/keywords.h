@@ -16,11 +16,7 @@
 #if defined(GRIFFIN_CHECKED)
 #define __global__ __attribute__((noinline, noclone)) // every lane's accesses come from the same call sites
 #else
-#if defined(GRIFFIN_CHECKED)
-#define __global__ __attribute__((noinline))   // its call sites are the same for every thread
-#else
 #define __global__ __attribute__((always_inline)) inline
-#endif
 #endif
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
