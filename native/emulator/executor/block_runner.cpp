@@ -130,6 +130,7 @@ void BlockRunner::run_block(unsigned long long linear_block) {
 void BlockRunner::run_block(unsigned long long linear_block, Cluster& cluster, unsigned rank) {
     _cluster = &cluster;
     _cluster_rank = rank;
+    _cluster_met = false;
     cluster.enter(rank, *this);
     if (!_fault->raised.load(std::memory_order_acquire)) run_block(linear_block);
     cluster.leave(rank);
@@ -143,6 +144,7 @@ void BlockRunner::cluster_sync(const void* site) {
     if (emu_current->linear == 0) {
         const unsigned phase = _cluster->arrive();
         while (!_cluster->passed(phase)) pause(site);
+        _cluster_met = true;
     }
     block_rendezvous(nullptr, nullptr, site);
 }
@@ -151,9 +153,13 @@ void BlockRunner::cluster_read(const void* own, unsigned rank, void* to, unsigne
     const unsigned size = _cluster ? _cluster->size() : 1;
     if (rank >= size)
         fail(CUDA_ERROR_ILLEGAL_ADDRESS, "reads shared memory of block " + std::to_string(rank) + " of a cluster of " + std::to_string(size), site);
+    const auto refuse = [&](const char* why) {
+        fail(CUDA_ERROR_ILLEGAL_ADDRESS, "reads shared memory of block " + std::to_string(rank) + " of its cluster, " + why, site);
+    };
+    // Whether the other has begun by now is chance: a block that has met no other must not ask.
+    if (rank != _cluster_rank && !_cluster_met) refuse("which may not have begun: no barrier of the cluster lies before");
     BlockRunner* const other = rank == _cluster_rank ? this : _cluster->block(rank);
-    if (!other)
-        fail(CUDA_ERROR_ILLEGAL_ADDRESS, "reads shared memory of block " + std::to_string(rank) + " of its cluster, which has not begun or has ended: no barrier of the cluster lies between", site);
+    if (!other) refuse("which has ended: no barrier of the cluster lies after");
     const auto offset = static_cast<const unsigned char*>(own) - check::shared_arena(_checker);
     if (_watched) check::cluster_read(_checker, other->_checker, static_cast<std::uint64_t>(offset), bytes, site);
     memcpy(to, check::shared_arena(other->_checker) + offset, bytes);

@@ -122,6 +122,7 @@ private:
     check::Launch* _checks = nullptr;
     Cluster* _cluster = nullptr;   // null: a block by itself
     unsigned _cluster_rank = 0;
+    bool _cluster_met = false;     // the block has passed a barrier of its cluster
     bool _watched = false;   // checked, or accesses are counted
 };
 

@@ -20,7 +20,7 @@ public:
     // A whole block comes to the barrier; it may go on when the phase has passed.
     unsigned arrive();
     bool passed(unsigned phase);
-    // Null before the block has begun, and when it has ended.
+    // Of a block that has met this one at a barrier: null when it has ended since.
     BlockRunner* block(unsigned rank);
 
 private:
