@@ -3,6 +3,7 @@ using Griffin.Kernels.Interop;
 using ManagedCuda;
 using ManagedCuda.BasicTypes;
 using ManagedCuda.CudaBlas;
+using BlasMath = ManagedCuda.CudaBlas.Math;
 
 namespace Griffin.Kernels.ManagedCuda;
 
@@ -17,8 +18,11 @@ internal sealed unsafe class ManagedCudaBlas : Blas
         handle = 0;
         try
         {
-            handle = GCHandle.ToIntPtr(GCHandle.Alloc(new CudaBlas()));
-            return 0;
+            CudaBlas made = new();
+            CublasStatus status = CudaBlasNativeMethods.cublasSetMathMode(made.CublasHandle, (BlasMath)MathMode);
+            if (status == CublasStatus.Success) handle = GCHandle.ToIntPtr(GCHandle.Alloc(made));
+            else made.Dispose();
+            return (int)status;
         }
         catch (CudaBlasException refused)
         {

@@ -78,6 +78,17 @@ TEST_CASE("column-major products, every transposition, checked and not") {
     }
 }
 
+TEST_CASE("parts of a bfloat16 product are rounded where the math mode allows it, and not else") {
+    Device device;
+    Handle handle;
+    Buffer<unsigned short> a({0x4380, 0x3f80, 0x3f80, 0}), b({0x3f80, 0x3f80, 0x3f80, 0x3f80}), c(1);   // 256 + 1 + 1 + 0; there is no 257
+    for (const auto& [mode, sum] : {std::pair<int, unsigned short>{0, 0x4380}, {16, 0x4381}}) {
+        CHECK(cublasSetMathMode(handle.value, mode) == Success);
+        CHECK(gemm(handle.value, T, N, 1, 1, 4, a.address, 4, b.address, 4, c.address, 1, 0, R16BF) == Success);
+        CHECK(c.read()[0] == sum);
+    }
+}
+
 TEST_CASE("strided batches") {
     Device device(true, 9);
     Handle handle;

@@ -34,7 +34,7 @@ int cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t, const void*, const vo
 
 namespace {
 
-constexpr int R32F = 0, R16F = 2, Compute32F = 68, N = 0, T = 1;
+constexpr int R32F = 0, R16F = 2, R16BF = 14, Compute32F = 68, N = 0, T = 1;
 constexpr int Success = 0, NotInitialized = 1, InvalidValue = 7, NotSupported = 15;
 constexpr size_t Workspace = 1 << 16;
 
@@ -85,6 +85,19 @@ public:
     int found = -1;
 };
 
+}
+
+TEST_CASE("cuBLASLt: parts of a bfloat16 product are rounded where the search allows it, and not else") {
+    Device device;
+    Buffer<char> workspace(Workspace);
+    Buffer<unsigned short> a({0x4380, 0x3f80, 0x3f80, 0}), b({0x3f80, 0x3f80, 0x3f80, 0x3f80}), c(1);   // 256 + 1 + 1 + 0; there is no 257
+    for (const auto& [schemes, sum] : {std::pair<unsigned, unsigned short>{7, 0x4380}, {1, 0x4380}, {2, 0x4381}, {0, 0x4381}}) {
+        Product product(T, N, 1, 1, 4, R16BF);
+        CHECK(cublasLtMatmulPreferenceSetAttribute(product.preference, 3, &schemes, sizeof schemes) == Success);
+        CHECK(product.find() == Success && product.found == 1);
+        CHECK(product.run(a.address, b.address, c.address, workspace.address) == Success);
+        CHECK(c.read()[0] == sum);
+    }
 }
 
 TEST_CASE("cuBLASLt: column-major products, every transposition, checked and not") {

@@ -14,7 +14,13 @@ public enum BlasType
 /// <summary>The cuBLAS calls that the runtime uses; status codes are cuBLAS's (0 = success). Matrices are column-major, as in cuBLAS.</summary>
 public abstract unsafe class Blas
 {
-    /// <summary><c>cublasCreate</c> in the current context.</summary>
+    /// <summary>
+    /// The mode of <c>cublasSetMathMode</c> that handles are made with: the default one, without TF32, and with parts of a product added in float32
+    /// (<c>CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION</c>). By default cuBLAS may round each part to the type of the result before it adds them.
+    /// </summary>
+    protected const int MathMode = 16;
+
+    /// <summary><c>cublasCreate</c> in the current context, and <c>cublasSetMathMode</c> with <see cref="MathMode"/>.</summary>
     public abstract int Create(out nint handle);
     /// <summary><c>cublasDestroy</c>.</summary>
     public abstract int Destroy(nint handle);

@@ -14,6 +14,8 @@ public enum BlasLtPreferenceAttribute
 {
     /// <summary>Bytes of workspace at most, 64-bit.</summary>
     WorkspaceBytes = 1,
+    /// <summary>How parts of a product may be added, 32-bit flags (<c>cublasLtReductionScheme_t</c>): 2 is in the type of the computation, 1 and 4 in the type of the result.</summary>
+    ReductionSchemes = 3,
     /// <summary>Bytes that the address of A is a multiple of, 32-bit.</summary>
     AlignmentA = 5,
     /// <summary>The same of B.</summary>

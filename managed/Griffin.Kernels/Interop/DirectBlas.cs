@@ -8,6 +8,7 @@ internal sealed unsafe class DirectBlas : Blas
 
     private readonly delegate* unmanaged<nint*, int> _create;
     private readonly delegate* unmanaged<nint, int> _destroy;
+    private readonly delegate* unmanaged<nint, int, int> _setMathMode;
     private readonly delegate* unmanaged<nint, int*, int> _getVersion;
     private readonly delegate* unmanaged<nint, nint, int> _setStream;
     private readonly delegate* unmanaged<nint, ulong, nuint, int> _setWorkspace;
@@ -19,6 +20,7 @@ internal sealed unsafe class DirectBlas : Blas
     {
         _create = (delegate* unmanaged<nint*, int>)exports.Required("cublasCreate_v2");
         _destroy = (delegate* unmanaged<nint, int>)exports.Required("cublasDestroy_v2");
+        _setMathMode = (delegate* unmanaged<nint, int, int>)exports.Required("cublasSetMathMode");
         _getVersion = (delegate* unmanaged<nint, int*, int>)exports.Required("cublasGetVersion_v2");
         _setStream = (delegate* unmanaged<nint, nint, int>)exports.Required("cublasSetStream_v2");
         _setWorkspace = (delegate* unmanaged<nint, ulong, nuint, int>)exports.Required("cublasSetWorkspace_v2");
@@ -28,8 +30,12 @@ internal sealed unsafe class DirectBlas : Blas
 
     public override int Create(out nint handle)
     {
-        handle = 0;
-        fixed (nint* pointer = &handle) return _create(pointer);
+        nint made = 0;
+        int status = _create(&made);
+        if (status == 0) status = _setMathMode(made, MathMode);
+        if (status != 0 && made != 0) _destroy(made);
+        handle = status == 0 ? made : 0;
+        return status;
     }
 
     public override int Destroy(nint handle) => _destroy(handle);

@@ -13,6 +13,7 @@ internal sealed class GpuBlasLt : IDisposable
     internal const int MostPlans = 1024;
 
     private const ulong MostAlignment = 256;
+    private const ulong PartsInFloat32 = 2;   // results are rounded once: not between the parts of a product either
 
     private readonly BlasLt _library;
     private readonly GpuStream _stream;
@@ -76,6 +77,7 @@ internal sealed class GpuBlasLt : IDisposable
             plan.C = Layout(shape.C, shape.M, shape.N);
             Check(_library.PreferenceCreate(out preference), "cublasLtMatmulPreferenceCreate");
             Prefer(BlasLtPreferenceAttribute.WorkspaceBytes, (ulong)_workspace.Bytes);
+            Prefer(BlasLtPreferenceAttribute.ReductionSchemes, PartsInFloat32);
             Prefer(BlasLtPreferenceAttribute.AlignmentA, shape.A.Alignment);
             Prefer(BlasLtPreferenceAttribute.AlignmentB, shape.B.Alignment);
             Prefer(BlasLtPreferenceAttribute.AlignmentC, shape.C.Alignment);

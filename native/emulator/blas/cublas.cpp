@@ -16,6 +16,7 @@ struct cublasContext {
 namespace {
 
 constexpr std::uint64_t WorkspaceAlignment = 256;
+constexpr int KeepPrecisionOfParts = 16;   // CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION
 
 std::mutex handles_mutex;
 std::unordered_set<cublasContext*>& handles() {
@@ -28,8 +29,10 @@ bool alive(cublasContext* handle) {
     return handles().count(handle) != 0;
 }
 
-int submit_on(cublasContext* handle, const Call& call, const void* alpha, const void* beta, int compute) {
-    return alive(handle) ? submit(handle->stream, call, alpha, beta, compute) : NotInitialized;
+int submit_on(cublasContext* handle, Call call, const void* alpha, const void* beta, int compute) {
+    if (!alive(handle)) return NotInitialized;
+    call.rounds_parts = (handle->math_mode & KeepPrecisionOfParts) == 0;
+    return submit(handle->stream, call, alpha, beta, compute);
 }
 
 }
@@ -95,13 +98,13 @@ GRIFFIN_EXPORT int cublasGetMathMode(cublasContext* handle, int* mode) {
 
 GRIFFIN_EXPORT int cublasGemmEx(cublasContext* handle, int operation_a, int operation_b, int m, int n, int k, const void* alpha, const void* a, int a_type, int lda,
                                 const void* b, int b_type, int ldb, const void* beta, void* c, int c_type, int ldc, int compute, int /*algorithm*/) {
-    return submit_on(handle, {operation_a, operation_b, m, n, k, 1, 0, 0, {a, a_type, lda, 0}, {b, b_type, ldb, 0}, {c, c_type, ldc, 0}, 0, false}, alpha, beta, compute);
+    return submit_on(handle, {operation_a, operation_b, m, n, k, 1, 0, 0, {a, a_type, lda, 0}, {b, b_type, ldb, 0}, {c, c_type, ldc, 0}, 0, false, false}, alpha, beta, compute);
 }
 
 GRIFFIN_EXPORT int cublasGemmStridedBatchedEx(cublasContext* handle, int operation_a, int operation_b, int m, int n, int k, const void* alpha, const void* a, int a_type,
                                               int lda, long long stride_a, const void* b, int b_type, int ldb, long long stride_b, const void* beta, void* c,
                                               int c_type, int ldc, long long stride_c, int batch, int compute, int /*algorithm*/) {
-    return submit_on(handle, {operation_a, operation_b, m, n, k, batch, 0, 0, {a, a_type, lda, stride_a}, {b, b_type, ldb, stride_b}, {c, c_type, ldc, stride_c}, 0, false},
+    return submit_on(handle, {operation_a, operation_b, m, n, k, batch, 0, 0, {a, a_type, lda, stride_a}, {b, b_type, ldb, stride_b}, {c, c_type, ldc, stride_c}, 0, false, false},
                   alpha, beta, compute);
 }
 

@@ -8,6 +8,8 @@
 
 using namespace blas;
 
+constexpr int InPlaceReduction = 1, ReductionInComputeType = 2, ReductionInResultType = 4;   // CUBLASLT_REDUCTION_SCHEME_…
+
 struct cublasLtContext {};
 
 struct cublasLtMatmulDesc {
@@ -25,6 +27,7 @@ struct cublasLtMatrixLayout {
 
 struct cublasLtMatmulPreference {
     std::uint64_t workspace = 0;
+    std::uint32_t reductions = InPlaceReduction | ReductionInComputeType | ReductionInResultType;
     std::uint32_t alignment[4] = {256, 256, 256, 256};   // A, B, C, D
 };
 
@@ -44,7 +47,7 @@ static_assert(sizeof(cublasLtMatmulHeuristicResult) == 96);
 namespace {
 
 constexpr int DescTransposeA = 3, DescTransposeB = 4;                    // CUBLASLT_MATMUL_DESC_…
-constexpr int PreferWorkspace = 1, PreferAlignmentA = 5, PreferAlignmentD = 8;   // CUBLASLT_MATMUL_PREF_…
+constexpr int PreferWorkspace = 1, PreferReductions = 3, PreferAlignmentA = 5, PreferAlignmentD = 8;   // CUBLASLT_MATMUL_PREF_…
 constexpr std::uint64_t WantedWorkspace = 64 << 10, WorkspaceAlignment = 16;
 constexpr std::uint64_t Mark = 0x47726966666c4c74;
 
@@ -110,6 +113,7 @@ Status describe(const Shapes& s, Call& call) {
             {nullptr, s.b->type, s.b->leading, 0},
             {nullptr, s.d->type, s.d->leading, 0},
             0,
+            false,
             false};
     return validate(call, s.desc->compute);
 }
@@ -172,9 +176,9 @@ GRIFFIN_EXPORT int cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference
         __builtin_memcpy(&preference->workspace, value, bytes);
         return Success;
     }
-    if (attribute < PreferAlignmentA || attribute > PreferAlignmentD) return NotSupported;
+    if (attribute != PreferReductions && (attribute < PreferAlignmentA || attribute > PreferAlignmentD)) return NotSupported;
     if (bytes != sizeof preference->alignment[0]) return InvalidValue;
-    __builtin_memcpy(&preference->alignment[attribute - PreferAlignmentA], value, bytes);
+    __builtin_memcpy(attribute == PreferReductions ? &preference->reductions : &preference->alignment[attribute - PreferAlignmentA], value, bytes);
     return Success;
 }
 
@@ -189,7 +193,7 @@ GRIFFIN_EXPORT int cublasLtMatmulAlgoGetHeuristic(cublasLtContext* handle, const
     if (const Status status = describe(shapes, call)) return status;
     const std::uint64_t workspace = std::min(preference->workspace, WantedWorkspace);
     const std::uint32_t* const alignment = preference->alignment;
-    results[0] = {{{Mark, digest(call), workspace, alignment[0], alignment[1], alignment[2], alignment[3], 0}}, workspace, Success, 1, {}};
+    results[0] = {{{Mark, digest(call), workspace, alignment[0], alignment[1], alignment[2], alignment[3], preference->reductions}}, workspace, Success, 1, {}};
     *found = 1;
     return Success;
 }
@@ -211,5 +215,6 @@ GRIFFIN_EXPORT int cublasLtMatmul(cublasLtContext* handle, const cublasLtMatmulD
     call.a.data = a;
     call.b.data = b;
     call.c.data = d;
+    call.rounds_parts = (algo->data[7] & (InPlaceReduction | ReductionInResultType)) != 0;
     return submit(stream, call, alpha, beta, desc->compute);
 }

@@ -62,15 +62,22 @@ void run(const Call& call) {
         if (!operands_are_sound(call, text)) return emu::fail_current(CUDA_ERROR_ILLEGAL_ADDRESS, text.c_str());
     }
     const bool a_plain = call.operation_a == NotTransposed, b_plain = call.operation_b == NotTransposed;
-    const Product product{
-        call.m,
-        call.n,
-        call.k,
-        {call.a.data, element(call.a.type), a_plain ? 1 : call.a.leading, a_plain ? call.a.leading : 1},
-        {call.b.data, element(call.b.type), b_plain ? call.b.leading : 1, b_plain ? 1 : call.b.leading},
-        {const_cast<void*>(call.c.data), element(call.c.type), call.c.leading, call.alpha, call.beta},
+    const auto part = [&](std::int64_t from, std::int64_t to, float beta) {
+        const auto at = [from](const Matrix& matrix, std::int64_t step) { return static_cast<const char*>(matrix.data) + from * step * size_of(element(matrix.type)); };
+        const Product product{
+            call.m,
+            call.n,
+            to - from,
+            {at(call.a, a_plain ? call.a.leading : 1), element(call.a.type), a_plain ? 1 : call.a.leading, a_plain ? call.a.leading : 1},
+            {at(call.b, b_plain ? 1 : call.b.leading), element(call.b.type), b_plain ? call.b.leading : 1, b_plain ? 1 : call.b.leading},
+            {const_cast<void*>(call.c.data), element(call.c.type), call.c.leading, call.alpha, beta},
+        };
+        multiply_batch(product, call.a.stride, call.b.stride, call.c.stride, call.batch);
     };
-    multiply_batch(product, call.a.stride, call.b.stride, call.c.stride, call.batch);
+    // What a caller allows is done: a split of the sum whose parts meet in C.
+    const std::int64_t middle = call.rounds_parts && call.c.type == BFloat16Type ? call.k / 2 : 0;
+    if (middle > 0) part(0, middle, call.beta);
+    part(middle, call.k, middle > 0 ? 1 : call.beta);
     if (call.checked)
         visit(call, call.c, call.m, call.n, [](std::uint64_t address, std::uint64_t columns, std::uint64_t bytes, std::uint64_t stride) {
             check::mark_initialised(address, columns, bytes, stride);

@@ -37,6 +37,7 @@ struct Call {
     Matrix a, b, c;
     int device;
     bool checked;
+    bool rounds_parts;   // parts of the sum may be rounded to the type of C before they are added
 };
 
 /// Whether shapes, types and the way to compute are sound.

@@ -92,16 +92,19 @@ public sealed class GpuBlasTests
     }
 
     [Test]
-    public void LargeProductsOfBFloat16RoundOnce([Values] bool toFloat32)
+    public void ProductsOfBFloat16RoundOnce([Values] bool large, [Values] bool toFloat32)
     {
-        GpuDevice device = WithLt();
+        GpuDevice device = large ? WithLt() : TestDevices.Checked;
+        if (!device.HasBlas) Assert.Ignore("no cuBLAS");
         using GpuStream stream = device.CreateStream();
-        const int rows = 70, inner = 40, columns = 24;
+        const int rows = 70, inner = 4000, columns = 24;   // a long sum of few outputs is what cuBLAS splits
         float[] x = new CounterRandom(4).Bf16Normals(rows * inner), w = new CounterRandom(5).Bf16Normals(columns * inner);
         using DeviceBuffer<BFloat16> xs = device.Upload<BFloat16>(Array.ConvertAll(x, BFloat16.FromSingle)), ws = device.Upload<BFloat16>(Array.ConvertAll(w, BFloat16.FromSingle));
         using DeviceBuffer<BFloat16> halves = device.Allocate<BFloat16>(rows * columns);
         using DeviceBuffer<float> floats = device.Allocate<float>(rows * columns);
-        stream.Blas!.MultiplyLarge(xs.View(rows, inner), false, ws.View(columns, inner), true, toFloat32 ? floats.View(rows, columns) : halves.View(rows, columns));
+        TensorView y = toFloat32 ? floats.View(rows, columns) : halves.View(rows, columns);
+        if (large) stream.Blas!.MultiplyLarge(xs.View(rows, inner), false, ws.View(columns, inner), true, y);
+        else stream.Blas!.Multiply(xs.View(rows, inner), false, ws.View(columns, inner), true, y);
         stream.Synchronize();
         double[] expected = new double[rows * columns];
         for (int i = 0; i < expected.Length; i++)
@@ -109,8 +112,8 @@ public sealed class GpuBlasTests
             for (int k = 0; k < inner; k++) expected[i] += (double)x[(i / columns * inner) + k] * w[(i % columns * inner) + k];
         }
 
-        if (toFloat32) Close.Absolute(floats.ToArray(), expected, 1e-4);
-        else Close.BFloat16(Array.ConvertAll(halves.ToArray(), half => half.ToSingle()), expected, 1e-4);
+        if (toFloat32) Close.Absolute(floats.ToArray(), expected, 1e-3);
+        else Close.BFloat16(Array.ConvertAll(halves.ToArray(), half => half.ToSingle()), expected, 1e-3);
     }
 
     /// <summary>The first product of a shape looks for an algorithm and the next ones do not, a capture's first one included.</summary>
