@@ -9,7 +9,7 @@ public sealed record BenchOptions
     /// <summary>The command's own help.</summary>
     public const string Usage =
         """
-        usage: Griffin.Bench [--device auto|cuda[:N]|emulator] [--rows REGEX] [--scale full|tiny] [--out FILE] [--budget 8m] [--round N] [--list-file FILE] [--list | --check]
+        usage: Griffin.Bench [--device auto|cuda[:N]|emulator] [--rows REGEX] [--scale full|tiny] [--out FILE] [--budget 8m] [--row-time 3m] [--round N] [--list-file FILE] [--list | --check]
                Griffin.Bench report FILE... --out FOLDER
                Griffin.Bench predict [FILE...]        the table of bench/NOTES.md: an H100's predicted times, and the measured ones of results
                Griffin.Bench training-step [key=value...]
@@ -18,6 +18,7 @@ public sealed record BenchOptions
           --scale      tiny: every size cut down, for rehearsals
           --out        results are appended; rows that are in it already do not run again (default: griffin.jsonl)
           --budget     no row begins after so much time: 90s, 8m (default: none)
+          --row-time   a row that takes longer ends the process: a kernel that hangs cannot be stopped otherwise (default: 3m)
           --round      numbers the rounds of a comparison
           --list       prints the rows' ids and stops
           --check      only checks the kernels against float64, each at its reduced shape, and writes no results
@@ -37,6 +38,9 @@ public sealed record BenchOptions
 
     /// <summary>After this no row begins.</summary>
     public TimeSpan Budget { get; init; } = TimeSpan.MaxValue;
+
+    /// <summary>A row that takes longer ends the process.</summary>
+    public TimeSpan RowTime { get; init; } = TimeSpan.FromMinutes(3);
 
     /// <summary>The round of a comparison.</summary>
     public int? Round { get; init; }
@@ -73,6 +77,7 @@ public sealed record BenchOptions
                 "--scale" => options with { Scale = ScaleOf(value) },
                 "--out" => options with { Out = value },
                 "--budget" => options with { Budget = ParseTime(value) },
+                "--row-time" => options with { RowTime = ParseTime(value) },
                 "--round" => options with { Round = int.Parse(value, CultureInfo.InvariantCulture) },
                 "--list-file" => options with { ListFile = value },
                 var other => throw new FormatException($"{other}: not understood"),

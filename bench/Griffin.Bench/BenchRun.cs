@@ -75,7 +75,7 @@ public sealed class BenchRun : IDisposable
             foreach (BenchRow row in left.TakeWhile(_ => _clock.Elapsed < _options.Budget))
             {
                 _marker.Set(row.Id);
-                using (new RowWatchdog(row.Id)) RunRow(row);
+                using (new RowWatchdog(row.Id, _options.RowTime)) RunRow(row);
                 _marker.Clear();
                 done++;
             }
@@ -227,7 +227,21 @@ public sealed class BenchRun : IDisposable
         foreach (BenchRow row in _rows.Rows.Where(row => row.IsCeiling))
         {
             Work work = RowWork.Of(row, _rows)!.Value;
-            (Samples times, string? variant) = _kernels.Measure(CaseTable.Of(row)!, row, KernelBench.Cold, work.Bytes);
+            Samples times;
+            string? variant;
+            try
+            {
+                (times, variant) = _kernels.Measure(CaseTable.Of(row)!, row, KernelBench.Cold, work.Bytes);
+            }
+            catch (Exception e) when (e is (GpuException and not DeviceLostException) or KernelCompilationException)
+            {
+                // The other rows have times all the same, and no percentages.
+                _failed = true;
+                rates[row.Op] = double.NaN;
+                _file.Append(Line(row, KernelBench.Cold) with { At = at, Reason = ResultLine.NotMeasured + e.Message.ReplaceLineEndings(" ") });
+                continue;
+            }
+
             bool products = work.Flops > 0;
             rates[row.Op] = (products ? work.Flops : work.Bytes) / (times.Median * 1e-6);
             _file.Append(Line(row, KernelBench.Cold) with

@@ -29,12 +29,25 @@ public static class CheckRun
             CaseBuilder? build = CaseTable.Of(row);
             if (build is null && !row.IsModel) continue;
             TimeSpan start = clock.Elapsed;
-            GateResult result = build is null ? models.Check(rows.Models[row.Model!]) : gate.Check(build, row);
+            GateResult result = Check(() => build is null ? models.Check(rows.Models[row.Model!]) : gate.Check(build, row));
             (right, wrong) = result.Failure is null ? (right + 1, wrong) : (right, wrong + 1);
             Console.Out.WriteLine(FormattableString.Invariant($"{row.Id}: {result.Failure ?? $"right, {result.RelativeL2:G3}"} ({(clock.Elapsed - start).TotalSeconds:F1} s)"));
         }
 
         Console.Out.WriteLine($"{right} right, {wrong} wrong");
         return wrong == 0 && right > 0 ? 0 : 1;
+    }
+
+    // A row that fails does not keep the others from being checked; a lost device ends the run.
+    private static GateResult Check(Func<GateResult> check)
+    {
+        try
+        {
+            return check();
+        }
+        catch (Exception e) when (e is (GpuException and not DeviceLostException) or ArgumentException or KernelCompilationException or InvalidDataException or OverflowException)
+        {
+            return new(double.NaN, e.Message.ReplaceLineEndings(" "));
+        }
     }
 }

@@ -6,8 +6,11 @@ from pathlib import Path
 
 
 class Results:
-    def __init__(self, path, device, driver):
+    def __init__(self, path, device, driver, scale="full"):
+        """scale: named in the lines where it is not the full one, so that no report takes them for more."""
         self.path, self.common = Path(path), {"device": device, "driver": driver, "date": datetime.date.today().isoformat()}
+        if scale != "full":
+            self.common["scale"] = scale
         self.done = set()
         self.read()
 

@@ -7,12 +7,16 @@ usage: run.py [--rows GLOBS] [--peers NAMES] [--budget 4m] [--out FILE] [--scale
 Rows go by priority; a result that the file has already is not measured again, so a later call goes on where the budget ended.
 """
 import argparse
+import contextlib
 import gc
 import itertools
+import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +27,7 @@ PEERS = ["torch-eager", "torch-compile", "torch-sdpa", "torch-flex", "torch-asso
 SCANS = {"rg_lru", "linear_scan"}
 MODELS = {"prefill", "decode", "training_step"}
 ATTENTION = {"window_attention", "decode_attention"}
+START_ANEW = 75  # the exit code of a process that is of no more use
 
 
 def wanted(row, peer):
@@ -51,6 +56,7 @@ def parse():
     parser.add_argument("--device", choices=["auto", "cuda", "cpu"], default="auto")
     parser.add_argument("--modes", default="cold,chained")
     parser.add_argument("--row-seconds", type=float, default=2.0, help="the longest that samples of one row and mode are taken")
+    parser.add_argument("--attempt-seconds", type=float, default=120.0, help="the longest that one row of a peer may take in all, its compilation too")
     parser.add_argument("--self-check", action="store_true")
     options = parser.parse_args()
     unknown = set(options.peers.split(",")) - set(PEERS)
@@ -169,7 +175,8 @@ def attempt(row, peer, options, device, results):
     """One row; whatever goes wrong is its reason. False when the process is of no more use."""
     from cases import NotMeasured
     try:
-        measure(row, peer, options, device, results)
+        with limited(options.attempt_seconds, lambda reason: results.not_measured(row["id"], peer, reason)):
+            measure(row, peer, options, device, results)
     except NotMeasured as reason:
         results.not_measured(row["id"], peer, reason)
     except Exception as error:  # a peer's own failure, of any kind, must not end the others
@@ -183,11 +190,36 @@ def attempt(row, peer, options, device, results):
     return True
 
 
+@contextlib.contextmanager
+def limited(most, give_up):
+    """Ends what takes too long, as a row that was not measured: by an exception, and the process itself where Python does not come to raise it."""
+    reason = f"it did not end in {most:.0f} s"
+
+    def over(*_):
+        raise TimeoutError(reason)
+
+    def end():
+        give_up(reason)
+        print(f"bench/peers: a call does not return: {reason}", file=sys.stderr)
+        os._exit(START_ANEW)
+
+    signal.signal(signal.SIGALRM, over)
+    watchdog = threading.Timer(most * 1.5, end)
+    watchdog.daemon = True
+    watchdog.start()
+    signal.setitimer(signal.ITIMER_REAL, most)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        watchdog.cancel()
+
+
 def run(options):
     from results import Results
     end = time.monotonic() + seconds(options.budget)
     device, name, driver = device_and_driver(options.device)
-    results = Results(options.out, name, driver)
+    results = Results(options.out, name, driver, options.scale)
     peers = options.peers.split(",")
     jax = [peer for peer in peers if peer.startswith("jax")]
     in_this = [peer for peer in peers if peer not in jax] or jax
@@ -199,7 +231,7 @@ def run(options):
                 left += 1
             elif not attempt(row, peer, options, device, results):
                 print("bench/peers: the GPU reported an error; run again to go on", file=sys.stderr)
-                return 1
+                return START_ANEW
         waiting = [] if in_this == jax else open_results(group, jax, options, results)
         if waiting and time.monotonic() < end:
             in_own_process(waiting, options, end)
@@ -222,7 +254,7 @@ def in_own_process(waiting, options, end):
     ids = dict.fromkeys(row["id"] for row, _ in waiting)
     names = dict.fromkeys(peer for _, peer in waiting)
     command = [sys.executable, __file__, "--rows", ",".join(ids), "--peers", ",".join(names), "--out", options.out, "--scale", options.scale,
-               "--device", options.device, "--row-seconds", str(options.row_seconds), "--budget", f"{end - time.monotonic():.0f}s"]
+               "--device", options.device, "--row-seconds", str(options.row_seconds), "--attempt-seconds", str(options.attempt_seconds), "--budget", f"{end - time.monotonic():.0f}s"]
     try:
         subprocess.run(command, timeout=end - time.monotonic() + 60)
     except subprocess.TimeoutExpired:

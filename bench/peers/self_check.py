@@ -159,7 +159,7 @@ def all_rows(folder):
     """Every row that torch can run in eager mode runs, is right, and has a line."""
     import run
     out = Path(folder) / "results.jsonl"
-    options = SimpleNamespace(rows="*", peers="torch-eager", budget="10m", out=str(out), scale="tiny", device="cpu", modes="cold", row_seconds=0.01)
+    options = SimpleNamespace(rows="*", peers="torch-eager", budget="10m", out=str(out), scale="tiny", device="cpu", modes="cold", row_seconds=0.01, attempt_seconds=600)
     if run.run(options) != 0:
         raise AssertionError("the runner failed")
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]

@@ -15,6 +15,7 @@ internal static class TestDevices
     private static GpuDevice? sharedChecked;
     private static GpuDevice? sharedPlain;
     private static GpuDevice? sharedHopper;
+    private static GpuDevice? kept;
 
     /// <summary>True when tests run on the emulator.</summary>
     public static bool IsEmulator => choice == "emulator";
@@ -82,6 +83,24 @@ internal static class TestDevices
             using var opened = GpuDevice.Open(device, Options);
             choice = opened.Kind == GpuDeviceKind.Emulator ? "emulator" : "cuda";
         }
+
+        // A GPU's context takes long to make: held for the run, since tests close all of their devices.
+        if (!IsEmulator)
+            kept = OpenPlain();
+    }
+
+    /// <summary>Whether the run's GPU still does what it is told.</summary>
+    public static bool Answers()
+    {
+        try
+        {
+            kept?.Synchronize();
+            return true;
+        }
+        catch (GpuException)
+        {
+            return false;
+        }
     }
 
     /// <summary>A checked device of the test's own.</summary>
@@ -97,6 +116,13 @@ internal static class TestDevices
 
     /// <summary>The line that says which device the run uses.</summary>
     public static string Describe() => providerName == Providers.Direct ? Plain.Description : $"{Plain.Description}, through {providerName}";
+
+    /// <summary>Asserts that a device has as much memory as before. A GPU's figure counts modules and other processes too, and says nothing.</summary>
+    public static void AssertFree(GpuDevice device, long before)
+    {
+        if (IsEmulator)
+            Assert.That(device.MemoryInfo.Free, Is.EqualTo(before));
+    }
 
     /// <summary>Skips the calling test, with the reason, when the run is on a GPU.</summary>
     public static void RequireEmulator(string reason = "needs the emulator")

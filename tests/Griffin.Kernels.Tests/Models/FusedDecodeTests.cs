@@ -152,7 +152,7 @@ public sealed class FusedDecodeTests
         for (var i = 0; i < 8; i++)
             decoder.Step();
         run.Steps(state, [6, 7]);
-        Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
+        TestDevices.AssertFree(device, free);
         Assert.That(LiveHandles.Count, Is.EqualTo(handles));
     }
 

@@ -34,7 +34,7 @@ public sealed class MemoryTests
         run.Steps(state, [6, 7]);
         for (var i = 0; i < 8; i++)
             decoder.Step();
-        Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
+        TestDevices.AssertFree(device, free);
         Assert.That(LiveHandles.Count, Is.EqualTo(handles));
     }
 

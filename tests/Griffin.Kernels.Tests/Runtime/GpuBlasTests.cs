@@ -143,7 +143,7 @@ public sealed class GpuBlasTests
         long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         stream.Synchronize();
         Assert.That(allocated, Is.Zero);
-        Assert.That(device.MemoryInfo.Free, Is.EqualTo(free));
+        TestDevices.AssertFree(device, free);
     }
 
     /// <summary>More shapes than are kept: each has its result still, the first one again too.</summary>
