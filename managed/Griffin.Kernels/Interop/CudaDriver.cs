@@ -79,6 +79,11 @@ public abstract unsafe class CudaDriver
     public abstract CudaResult StreamWaitEvent(nint stream, nint @event, uint flags);
     /// <summary><c>cuStreamBeginCapture</c>; mode 1 is thread-local.</summary>
     public abstract CudaResult StreamBeginCapture(nint stream, int mode);
+    /// <summary>
+    /// <c>cuThreadExchangeStreamCaptureMode</c>: what this thread may call while it captures; 2, relaxed, allows what is not seen by the capture. Gives the mode
+    /// before. Or <see cref="CudaResult.NotSupported"/>.
+    /// </summary>
+    public virtual CudaResult ThreadExchangeStreamCaptureMode(ref int mode) => CudaResult.NotSupported;
     /// <summary><c>cuStreamEndCapture</c>.</summary>
     public abstract CudaResult StreamEndCapture(nint stream, out nint graph);
 

@@ -32,6 +32,7 @@ internal sealed unsafe partial class DirectCudaDriver : CudaDriver
     private readonly delegate* unmanaged<nint, CudaResult> _streamQuery;
     private readonly delegate* unmanaged<nint, nint, uint, CudaResult> _streamWaitEvent;
     private readonly delegate* unmanaged<nint, int, CudaResult> _streamBeginCapture;
+    private readonly delegate* unmanaged<int*, CudaResult> _threadExchangeStreamCaptureMode;
     private readonly delegate* unmanaged<nint, nint*, CudaResult> _streamEndCapture;
     private readonly delegate* unmanaged<nint*, nint, ulong, CudaResult> _graphInstantiate;
     private readonly delegate* unmanaged<nint, nint, CudaResult> _graphLaunch;
@@ -79,6 +80,7 @@ internal sealed unsafe partial class DirectCudaDriver : CudaDriver
         _streamQuery = (delegate* unmanaged<nint, CudaResult>)exports.Required("cuStreamQuery");
         _streamWaitEvent = (delegate* unmanaged<nint, nint, uint, CudaResult>)exports.Required("cuStreamWaitEvent");
         _streamBeginCapture = (delegate* unmanaged<nint, int, CudaResult>)exports.Required("cuStreamBeginCapture_v2");
+        _threadExchangeStreamCaptureMode = (delegate* unmanaged<int*, CudaResult>)exports.Optional("cuThreadExchangeStreamCaptureMode");
         _streamEndCapture = (delegate* unmanaged<nint, nint*, CudaResult>)exports.Required("cuStreamEndCapture");
         _graphInstantiate = (delegate* unmanaged<nint*, nint, ulong, CudaResult>)exports.Required("cuGraphInstantiateWithFlags");
         _graphLaunch = (delegate* unmanaged<nint, nint, CudaResult>)exports.Required("cuGraphLaunch");
@@ -222,6 +224,11 @@ internal sealed unsafe partial class DirectCudaDriver : CudaDriver
     public override CudaResult StreamWaitEvent(nint stream, nint @event, uint flags) => _streamWaitEvent(stream, @event, flags);
 
     public override CudaResult StreamBeginCapture(nint stream, int mode) => _streamBeginCapture(stream, mode);
+
+    public override CudaResult ThreadExchangeStreamCaptureMode(ref int mode)
+    {
+        fixed (int* pointer0 = &mode) return _threadExchangeStreamCaptureMode == null ? CudaResult.NotSupported : _threadExchangeStreamCaptureMode(pointer0);
+    }
 
     public override CudaResult StreamEndCapture(nint stream, out nint graph)
     {

@@ -51,7 +51,7 @@ public sealed class GpuBlas : IDisposable
     {
         int inner = CheckShapes(x, transposeX, w, transposeW, y);
         if (y.Length == 0) return;
-        Enter();
+        using LibraryCall call = Enter();
         // Row-major y is column-major yᵀ [N, M] = op(w)ᵀ · op(x)ᵀ, and a row-major matrix read as a column-major one is its transpose.
         Check(_stream.Device.Provider.Blas!.Gemm(_handle.Value, transposeW, transposeX, (int)y.Columns, (int)y.Rows, inner, 1f,
             w.Address, TypeOf(w), Stride(w), x.Address, TypeOf(x), Stride(x), accumulate ? 1f : 0f, y.Address, TypeOf(y), Stride(y)), "cublasGemmEx");
@@ -65,7 +65,7 @@ public sealed class GpuBlas : IDisposable
     {
         int inner = CheckShapes(x, transposeX, w, transposeW, y);
         if (y.Length == 0) return;
-        Enter();
+        using LibraryCall call = Enter();
         if (_lt is not { } lt || inner == 0 || !lt.TryMultiply(new(w.Address, TypeOf(w), Stride(w), transposeW), new(x.Address, TypeOf(x), Stride(x), transposeX),
             accumulate ? 1f : 0f, new(y.Address, TypeOf(y), Stride(y), false), (int)y.Columns, (int)y.Rows, inner))
             Multiply(x, transposeX, w, transposeW, y, accumulate);
@@ -78,7 +78,7 @@ public sealed class GpuBlas : IDisposable
     {
         int inner = CheckShapes(x, transposeX, w, transposeW, y);
         if (y.Length == 0 || count == 0) return;
-        Enter();
+        using LibraryCall call = Enter();
         Check(_stream.Device.Provider.Blas!.GemmStridedBatched(_handle.Value, transposeW, transposeX, (int)y.Columns, (int)y.Rows, inner, 1f,
             w.Address, TypeOf(w), Stride(w), wStride, x.Address, TypeOf(x), Stride(x), xStride,
             accumulate ? 1f : 0f, y.Address, TypeOf(y), Stride(y), yStride, count), "cublasGemmStridedBatchedEx");
@@ -92,10 +92,10 @@ public sealed class GpuBlas : IDisposable
         _workspace.Dispose();
     }
 
-    private void Enter()
+    private LibraryCall Enter()
     {
         ObjectDisposedException.ThrowIf(_handle.IsClosed, this);
-        _stream.Enter();
+        return new(_stream.Enter().Driver, _stream.IsCapturing);
     }
 
     private static int CheckShapes(in TensorView x, bool transposeX, in TensorView w, bool transposeW, in TensorView y)
@@ -119,6 +119,31 @@ public sealed class GpuBlas : IDisposable
     internal static void Check(int status, string call)
     {
         if (status != 0) throw new GpuException(CudaResult.Unknown, call, $"{call} failed: cuBLAS status {status}");
+    }
+
+    /// <summary>
+    /// A call of the library, which loads a kernel when it is first asked for: a capture must not take that for an allocation of the work that it records.
+    /// The mode is one of the thread, and holds for as long as the call.
+    /// </summary>
+    private readonly ref struct LibraryCall
+    {
+        private const int Relaxed = 2;
+
+        private readonly CudaDriver? _driver;
+        private readonly int _before;
+
+        public LibraryCall(CudaDriver driver, bool isCapturing)
+        {
+            int mode = Relaxed;
+            if (!isCapturing || driver.ThreadExchangeStreamCaptureMode(ref mode) != CudaResult.Success) return;
+            (_driver, _before) = (driver, mode);
+        }
+
+        public void Dispose()
+        {
+            int mode = _before;
+            _driver?.ThreadExchangeStreamCaptureMode(ref mode);
+        }
     }
 
     private sealed class BlasHandle(DeviceContext context, GpuHandle parent, nint handle) : GpuHandle(context, parent, handle, true)

@@ -146,6 +146,22 @@ public sealed class GpuBlasTests
         TestDevices.AssertFree(device, free);
     }
 
+    /// <summary>The library may load a kernel in the middle of a capture; the program around it still may not allocate.</summary>
+    [Test]
+    public void OnlyTheLibrarysOwnCallsAreRelaxedInACapture([Values] bool large)
+    {
+        GpuDevice device = large ? WithLt() : TestDevices.Checked;
+        if (!device.HasBlas) Assert.Ignore("no cuBLAS");
+        using GpuStream stream = device.CreateStream();
+        using DeviceBuffer<float> x = device.Allocate<float>(64), y = device.Allocate<float>(64);
+        GpuBlas blas = stream.Blas!;
+        stream.BeginCapture();
+        if (large) blas.MultiplyLarge(x.View(8, 8), false, x.View(8, 8), true, y.View(8, 8));
+        else blas.Multiply(x.View(8, 8), false, x.View(8, 8), true, y.View(8, 8));
+        Assert.Throws<GpuException>(() => device.AllocateBytes(16));
+        Assert.Throws<GpuException>(() => stream.EndCapture());
+    }
+
     /// <summary>More shapes than are kept: each has its result still, the first one again too.</summary>
     [Test]
     public void LargeProductsOfManyShapesAreServed()
