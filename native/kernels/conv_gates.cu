@@ -44,10 +44,11 @@ struct ConvGatesParams {
 template <i32 STAGES>
 __global__ void __launch_bounds__(GATES_THREADS, 2) conv_gates(ConvGatesParams p) {
     extern __shared__ Vec<bf16, 8> conv_gates_tiles[];   // z, then the stages of weights
-    const i32 b = p.block_width, h = blockIdx.y / p.splits, split = blockIdx.y % p.splits, first = blockIdx.x * GATES_BM;
+    using Tile = GateTile<CONV_BM>;
+    const i32 b = p.block_width, h = blockIdx.y / p.splits, split = blockIdx.y % p.splits, first = blockIdx.x * CONV_BM;
     const i32 stride = mma_stride(ceil_div(b, GATES_BK) * GATES_BK);
     bf16* const tile = conv_gates_tiles[0].v;
-    const auto w_stage = [&](i32 step) { return tile + (GATES_BM + CONV_HALO) * stride + step % STAGES * GATES_W_STAGE; };
+    const auto w_stage = [&](i32 step) { return tile + (CONV_BM + CONV_HALO) * stride + step % STAGES * GATES_W_STAGE; };
     const GateBlockWeights weights{static_cast<const bf16*>(p.input_weight), static_cast<const bf16*>(p.input_bias), static_cast<const bf16*>(p.recurrence_weight),
                                    static_cast<const bf16*>(p.recurrence_bias), p.blocks * b, b, h};
     const i32 terms = ceil_div(b, GATES_BK), tiles = ceil_div(b, GATES_BN);
@@ -56,7 +57,7 @@ __global__ void __launch_bounds__(GATES_THREADS, 2) conv_gates(ConvGatesParams p
     const auto load = [&](i32 step) { weights.load(w_stage(step), column_of_step(step), step % terms * GATES_BK); };
 
     const ConvTile conv{static_cast<const bf16*>(p.x), static_cast<const bf16*>(p.x_bias), static_cast<const bf16*>(p.conv_weight), static_cast<const bf16*>(p.conv_bias),
-                        p.rows, p.state, p.x_stride, p.blocks * b, b, h, first, min_of(first + GATES_BM, p.rows.tokens)};
+                        p.rows, p.state, p.x_stride, p.blocks * b, b, h, first, min_of(first + CONV_BM, p.rows.tokens)};
     conv.stage(tile, stride);
     async_commit();
     for (i32 step = 0; step < STAGES - 1; ++step) {
@@ -67,16 +68,16 @@ __global__ void __launch_bounds__(GATES_THREADS, 2) conv_gates(ConvGatesParams p
     __syncthreads();
     conv.convolve(tile, stride, p.rows.pos + first, split == 0 ? static_cast<bf16*>(p.z) : nullptr, p.z_stride, [](i32 r) { return CONV_HALO + r; });
 
-    MmaAccumulator<2, 4> sum;
+    Tile::Accumulator sum;
     sum.fill(0.0f);
     for (i32 step = 0; step < steps; ++step) {
         async_wait<STAGES - 2>();
         __syncthreads();   // this step's weights (and z) are there for all, and nobody still reads the ones that the next load replaces
         if (step + STAGES - 1 < steps) load(step + STAGES - 1);
         async_commit();
-        GateTile::multiply(sum, tile + CONV_HALO * stride + step % terms * GATES_BK, stride, w_stage(step));
+        Tile::multiply(sum, tile + CONV_HALO * stride + step % terms * GATES_BK, stride, w_stage(step));
         if (step % terms == terms - 1) {
-            GateTile::store(sum, weights, column_of_step(step), static_cast<bf16*>(p.gates), p.gates_stride, first, p.rows.tokens);
+            Tile::store(sum, weights, column_of_step(step), static_cast<bf16*>(p.gates), p.gates_stride, first, p.rows.tokens);
             sum.fill(0.0f);
         }
     }
