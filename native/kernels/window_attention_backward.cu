@@ -250,17 +250,14 @@ GK_DEVICE const bf16* slope_row(const WindowAttentionBackwardParams& p, i64 toke
 // A warp's 16 rows of a gradient, from `first` on of those below `rows`; `row_at` gives their addresses.
 template <int NT, typename RowAt>
 GK_DEVICE void store_gradient(const MmaAccumulator<1, NT>& sum, i32 first, i32 rows, f32 factor, const RowAt& row_at) {
+    const f32 factors[2] = {factor, factor};
+    bf16* gradient[2];
     #pragma unroll
     for (int i = 0; i < 2; ++i) {
         const i32 row = first + MmaAccumulator<1, 1>::row(0, 2 * i);
-        if (row >= rows) continue;
-        bf16* gradient = row_at(row);
-        #pragma unroll
-        for (int n = 0; n < NT; ++n) {
-            const f32 pair[2] = {sum.v[0][n][2 * i] * factor + 0.0f, sum.v[0][n][2 * i + 1] * factor + 0.0f};   // + 0: a zero has one sign
-            store_floats<2>(gradient + MmaAccumulator<1, 1>::column(n, 0), pair);
-        }
+        gradient[i] = row < rows ? row_at(row) : nullptr;
     }
+    store_lane_rows(sum.v[0], factors, gradient);
 }
 
 template <int HEAD_DIM, int ROWS, int KEYS>
@@ -290,11 +287,8 @@ __global__ void __launch_bounds__(ROWS * 2, 1) window_attention_backward_queries
         const i32 last_position = s.position + (s.end - s.first) - 1;
         const i32 first_key = first_visible(s.position, p.keys_visible, s.call_position);
         const auto stage = [&](bf16* tile, i32 index, i32 part) {
-            stage_rows_async<HEAD_DIM, KEYS, THREADS>(tile, p.qkv, [&](int j) -> const bf16* {
-                const i32 position = index * KEYS + j;
-                if (position < first_key || position > last_position) return nullptr;
-                return query_row(p, s.call_token + (position - s.call_position), p.heads + part, HEAD_DIM);
-            });
+            const KeySource<bf16> source{query_row(p, s.call_token, p.heads + part, HEAD_DIM), nullptr, p.qkv_stride, s.call_position, 1, HEAD_DIM};
+            stage_keys_async<HEAD_DIM, KEYS, THREADS>(tile, source, index * KEYS, first_key, last_position, p.qkv);
         };
 
         __syncthreads();                                            // the segment before is done with shared memory

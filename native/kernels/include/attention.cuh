@@ -48,6 +48,11 @@ struct KeySource {
         return position >= call_position ? call + (position - call_position) * call_stride
                                          : ring + static_cast<i64>(position % ring_slots) * head_dim;
     }
+
+    // Whether so many positions from `origin` on lie in the ring one after the other.
+    GK_DEVICE bool ring_holds(i32 origin, i32 positions) const {
+        return origin + positions <= call_position && origin % ring_slots + positions <= ring_slots;
+    }
 };
 
 // The oldest position that a token may see.
