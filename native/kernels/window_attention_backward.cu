@@ -393,25 +393,26 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 1) window_attention_backward
         for (i32 tile = s.position / p.tile_tokens; tile <= last_query / p.tile_tokens; ++tile) {
             for (i32 first_head = 0; first_head < p.heads; first_head += p.tile_heads) {
                 const i32 heads = min_of(p.tile_heads, p.heads - first_head);
+                const TileRows tile_rows(heads);
                 const auto position_of = [&](int row) {             // of a query of the tile, or -1
-                    const i32 position = tile * p.tile_tokens + row / heads;
+                    const i32 position = tile * p.tile_tokens + tile_rows.token(row);
                     return row < p.tile_tokens * heads && position >= s.position && position <= last_query ? position : -1;
                 };
                 const auto token_of = [&](i32 position) { return static_cast<i64>(t) + (position - s.position); };
                 stage_rows_async<HEAD_DIM, ROWS, BACKWARD_THREADS>(queries, p.qkv, [&](int row) -> const bf16* {
                     const i32 position = position_of(row);
-                    return position >= 0 ? query_row(p, token_of(position), first_head + row % heads, HEAD_DIM) : nullptr;
+                    return position >= 0 ? query_row(p, token_of(position), first_head + tile_rows.head(row), HEAD_DIM) : nullptr;
                 });
                 stage_rows_async<HEAD_DIM, ROWS, BACKWARD_THREADS>(slopes, p.qkv, [&](int row) -> const bf16* {
                     const i32 position = position_of(row);
-                    return position >= 0 ? slope_row(p, token_of(position), first_head + row % heads, HEAD_DIM) : nullptr;
+                    return position >= 0 ? slope_row(p, token_of(position), first_head + tile_rows.head(row), HEAD_DIM) : nullptr;
                 });
                 if (threadIdx.x < ROWS) {
                     const i32 row = threadIdx.x, position = position_of(row);
                     const i64 token = token_of(position);
                     positions[row] = position;
-                    log_sum_exp[row] = position >= 0 ? p.log_sum_exp[token * p.log_sum_exp_stride + first_head + row % heads] : 0.0f;
-                    delta[row] = position >= 0 ? p.delta[token * p.heads + first_head + row % heads] : 0.0f;
+                    log_sum_exp[row] = position >= 0 ? p.log_sum_exp[token * p.log_sum_exp_stride + first_head + tile_rows.head(row)] : 0.0f;
+                    delta[row] = position >= 0 ? p.delta[token * p.heads + first_head + tile_rows.head(row)] : 0.0f;
                 }
                 async_wait<0>();
                 __syncthreads();
