@@ -323,10 +323,10 @@ __global__ void __launch_bounds__((CONSUMERS + 1) * GROUP, 1) window_attention_w
     const i64 first_row = static_cast<i64>(gridDim.x - 1 - blockIdx.x) * (CONSUMERS * GROUP_ROWS);
     const BlockRows block{static_cast<i32>(first_row / p.heads), static_cast<i32>(first_row % p.heads), p.heads};
     const i32 end = min_of(block.token_of(CONSUMERS * GROUP_ROWS - 1) + 1, p.rows.tokens);
-    const int group = threadIdx.x / GROUP;
+    const int group = warpgroup_id();
 
     if (group == CONSUMERS) {
-        registers_decrease<40>();
+        registers_decrease<56>();
         const int part = threadIdx.x % GROUP / COPIERS;
         TileQueue queue = part == 0 ? keys : values;
         for_each_segment(p, block.token, end, [](i32) {}, [&](const Segment& s) {
@@ -339,7 +339,7 @@ __global__ void __launch_bounds__((CONSUMERS + 1) * GROUP, 1) window_attention_w
             }
         });
     } else {
-        registers_increase<232>();
+        registers_increase<224>();
         bf16* const queries = tiles + group * Queries::TILE;
         const i32 group_row = group * GROUP_ROWS, lane_row = group_row + warp_id() % 4 * 16 + lane_id() / 4;
         #pragma unroll 4
