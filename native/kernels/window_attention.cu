@@ -16,7 +16,7 @@
 //          at most ROWS; dynamic shared memory as WindowAttention.cs computes it. A tile that holds parts of several documents treats them
 //          one after another.
 // Variants window_attention: any head_dim up to 1024, both types, 128 threads; VEC = 16-byte accesses, VEC = 1 any alignment.
-//          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned.
+//          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned; approx_exp2 for the weights.
 //          One op uses one tile size per head_dim and variant; the variants differ in the order of the sums only.
 // Aliasing y and log_sum_exp do not overlap each other, qkv or the ring; the ring is read only
 // Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with u = 2^-9 for bfloat16 and 0 for float32,

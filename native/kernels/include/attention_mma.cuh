@@ -53,7 +53,7 @@ struct LaneSoftmax {
     f32 maximum[2] = {minus_infinity(), minus_infinity()};
     f32 total[2] = {0.0f, 0.0f};
     i32 position[2], from[2];               // a query sees keys [from, position]
-    i32 unmasked_first, unmasked_last;      // keys that all of the warp's queries see
+    i32 unmasked_first, unmasked_last;      // all keys between are seen by all of the warp's queries
 
     // Scores of keys from `origin` on become weights, rounded to bf16; `factor` is what the sums before are to be multiplied by.
     template <int NT>
