@@ -7,7 +7,7 @@ namespace Griffin.Kernels.Ops.Tuning;
 
 /// <summary>One choice to be measured: which candidate is the fastest for one op, shape and size of call.</summary>
 /// <param name="Key">The name under which the answer is kept; see <see cref="KeyOf"/>.</param>
-/// <param name="Candidates">Names of the ways to compute it.</param>
+/// <param name="Candidates">Names of the ways to compute it. The first gives the result that the others are held against: a usual way, never one that nobody takes unmeasured.</param>
 /// <param name="Prepare">Makes operands for a candidate: the same numbers for each.</param>
 internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidates, Func<TuningBench, string, TuningRun> Prepare)
 {

@@ -50,6 +50,19 @@ internal sealed class KernelTunerTests
     [TestCase(new[] { 1f, float.NaN }, false)]
     public void OnlyAgreeingResultsCount(float[] result, bool agrees) => Assert.That(KernelTuner.Agrees(result, [1, 2]), Is.EqualTo(agrees));
 
+    /// <summary>What every candidate is held against comes from a kernel that is taken unmeasured, not from one that the measurement is to vouch for.</summary>
+    [Test]
+    public void TheFirstCandidateIsAUsualOne([Values] bool hopper)
+    {
+        using GpuDevice device = hopper ? OpenHopper() : Open();
+        foreach (ElementType type in (ElementType[])[ElementType.Float32, ElementType.BFloat16])
+        {
+            IReadOnlyList<TuningQuestion> questions = TuningQuestions.All(device, model with { HeadDim = 64 }, type);
+            Assert.That(questions.Select(question => question.Candidates[0]), Has.None.Contains(WindowAttention.Warpgroup).And.None.EqualTo(RgLru.Cluster));
+            Assert.That(questions.SelectMany(question => question.Candidates).Any(name => name.Contains(WindowAttention.Warpgroup, StringComparison.Ordinal)), Is.EqualTo(hopper && type == ElementType.BFloat16));
+        }
+    }
+
     [Test]
     public void ProductsFollowTheRecord()
     {
@@ -173,8 +186,6 @@ internal sealed class KernelTunerTests
             Assert.That(new WindowAttention(device, ElementType.BFloat16, 1, 64, batchInvariant: true).Variant, Is.EqualTo("mma"), "batch invariance takes no measured answer");
         }
 
-        GpuDevice OpenHopper() => GpuDevice.OpenEmulator(new EmulatorOptions { ComputeCapability = (9, 0) }, new() { CacheFolder = _folder });
-
         static float[] Result(GpuDevice device, TuningQuestion question, string candidate)
         {
             using GpuStream stream = device.CreateStream();
@@ -241,6 +252,8 @@ internal sealed class KernelTunerTests
         Questions(device).Single(key => key.StartsWith(kernels + "@", StringComparison.Ordinal) && key.Contains(shape, StringComparison.Ordinal));
 
     private static TuningRecord Times(params (string Candidate, double Microseconds)[] times) => new([.. times.Select(time => KeyValuePair.Create(time.Candidate, time.Microseconds))]);
+
+    private GpuDevice OpenHopper() => GpuDevice.OpenEmulator(new EmulatorOptions { ComputeCapability = (9, 0) }, new() { CacheFolder = _folder });
 
     private GpuDevice Open(bool useTuning = true) => GpuDevice.Open("emulator", new() { CacheFolder = _folder, UseTuning = useTuning });
 }
