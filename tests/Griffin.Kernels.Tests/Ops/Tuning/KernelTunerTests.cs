@@ -50,6 +50,18 @@ internal sealed class KernelTunerTests
     [TestCase(new[] { 1f, float.NaN }, false)]
     public void OnlyAgreeingResultsCount(float[] result, bool agrees) => Assert.That(KernelTuner.Agrees(result, [1, 2]), Is.EqualTo(agrees));
 
+    /// <summary>One element in the wrong place among very many is lost in the norm of them all.</summary>
+    [Test]
+    public void OneWrongElementAmongManyCounts()
+    {
+        float[] expected = new float[100_000], actual = new float[100_000];
+        Array.Fill(expected, 1);
+        Array.Fill(actual, 1.004f);
+        Assert.That(KernelTuner.Agrees(actual, expected), Is.True, "a rounding each");
+        actual[70_000] = 0;
+        Assert.That(KernelTuner.Agrees(actual, expected), Is.False);
+    }
+
     /// <summary>What every candidate is held against comes from a kernel that is taken unmeasured, not from one that the measurement is to vouch for.</summary>
     [Test]
     public void TheFirstCandidateIsAUsualOne([Values] bool hopper)
