@@ -75,6 +75,20 @@ internal sealed class KernelTunerTests
         }
     }
 
+    /// <summary>A kernel's headers are a part of it: what was measured before one of them changed is another question's answer.</summary>
+    [Test]
+    public void AChangedHeaderMakesAnotherQuestion()
+    {
+        string Key(string reached, string unreached)
+        {
+            Dictionary<string, string> headers = new() { ["one.cuh"] = "#include \"two.cuh\"", ["two.cuh"] = reached, ["three.cuh"] = unreached };
+            return TuningQuestion.KeyOf(KernelSource.FromText("some.cu", "#include \"one.cuh\"", headers), ElementType.Float32, $"{1} rows");
+        }
+
+        Assert.That(Key("old", "old"), Does.StartWith("some.cu@").And.EndsWith(" f32 1 rows").And.EqualTo(Key("old", "new")));
+        Assert.That(Key("new", "old"), Is.Not.EqualTo(Key("old", "old")));
+    }
+
     [Test]
     public void ProductsFollowTheRecord()
     {
