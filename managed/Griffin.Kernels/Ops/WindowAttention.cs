@@ -128,6 +128,7 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasAttentionLayers) return [];
         AttentionShape shape = new(model.Heads, model.HeadDim);
         string[] candidates = [.. variants.Fitting(new(shape, type, device.Limits, device.Kind)).Where(name => name is Matrix or Warpgroup)];
         int visible = model.Window is { } window ? window + 1 : int.MaxValue;

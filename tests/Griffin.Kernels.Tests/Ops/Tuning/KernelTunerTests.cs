@@ -75,6 +75,18 @@ internal sealed class KernelTunerTests
         }
     }
 
+    /// <summary>A model is asked about the layers that it has: the sizes of the others need not make sense.</summary>
+    [Test]
+    public void OnlyLayersThatAreThereAreAskedAbout()
+    {
+        using GpuDevice device = Open();
+        string[] Files(ModelDimensions sizes) => [.. TuningQuestions.All(device, sizes, ElementType.Float32).Select(question => question.Key.Split('@')[0]).Distinct()];
+        string[] all = Files(model), hawk = Files(model with { HeadDim = 2048, HasAttentionLayers = false }), transformer = Files(model with { GateBlocks = 3, HasRecurrentLayers = false });
+        Assert.That(all, Is.SupersetOf(new[] { "decode_attention.cu", "rg_lru_tiles.cu", "rg_lru_backward_tiles.cu", "block_diagonal_gates.cu" }));
+        Assert.That(hawk, Is.EquivalentTo(all.Except(["decode_attention.cu", "window_attention.cu"])));
+        Assert.That(transformer, Is.EquivalentTo(all.Except(["rg_lru_tiles.cu", "rg_lru_backward_tiles.cu", "block_diagonal_gates.cu", "recurrent_mixer.cu"])));
+    }
+
     /// <summary>A kernel's headers are a part of it: what was measured before one of them changed is another question's answer.</summary>
     [Test]
     public void AChangedHeaderMakesAnotherQuestion()
