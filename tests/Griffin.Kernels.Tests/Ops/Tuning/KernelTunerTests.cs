@@ -1,6 +1,7 @@
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.Runtime;
 
 namespace Griffin.Kernels.Tests.Ops.Tuning;
 
@@ -264,11 +265,16 @@ internal sealed class KernelTunerTests
         }
         using (GpuDevice device = Open()) Assert.That(device.Tuning.Find("a question"), Is.Not.Null);
 
-        foreach (string text in (string[])["", "{", "[]", "{\"device\":\"another\"}", File.ReadAllText(file).Replace("\"one\": 1", "\"one\": \"x\"", StringComparison.Ordinal)])
+        string good = File.ReadAllText(file);
+        string[] times = [.. ((string[])["\"x\"", "-1", "1e999", "null"]).Select(time => good.Replace("\"one\": 1", $"\"one\": {time}", StringComparison.Ordinal))];
+        foreach (string text in (string[])["", "{", "[]", "{\"device\":\"another\"}", good.Replace("\"device\": \"", "\"device\": \"another ", StringComparison.Ordinal), .. times])
         {
             File.WriteAllText(file, text);
-            using GpuDevice device = Open();
+            ListLogger logger = new();
+            using GpuDevice device = GpuDevice.Open("emulator", new() { CacheFolder = _folder, Logger = logger });
             Assert.That(device.Tuning.Find("a question"), Is.Null, text);
+            Assert.That(device.Tuning.Find("another question"), Is.Null, text);
+            Assert.That(logger.Warnings, Has.One.Items.And.All.Contains(file).And.None.Contains("\n"), text);
             device.Tuning.Save(new Dictionary<string, TuningRecord> { ["another"] = Times(("two", 2)) });
             Assert.That(device.Tuning.Find("another")?.Fastest(_ => true), Is.EqualTo("two"));
         }
