@@ -176,6 +176,8 @@ public sealed record GriffinConfig
         Vocabulary = Vocabulary,
         Window = Window,
         ConvTaps = ConvTaps,
+        HasRecurrentLayers = RecurrentLayers > 0,
+        HasAttentionLayers = AttentionLayers > 0,
     };
 
     /// <summary>Checks every field, alone and against the others.</summary>

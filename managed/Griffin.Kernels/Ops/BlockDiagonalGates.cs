@@ -116,6 +116,7 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) yield break;
         foreach (int rows in rowClasses)
         {
             VariantQuery<Shape> query = new(new(model.RnnWidth / model.GateBlocks, rows), type, device.Limits, device.Kind);

@@ -163,6 +163,7 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested, IT
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) return [];
         VariantQuery<Shape> query = new(new(model.RnnWidth / model.GateBlocks, model.ConvTaps), type, device.Limits, device.Kind);
         return [new TuningQuestion(KeyOf(model.RnnWidth, query.Shape, type), [Separate, .. variants.Fitting(query)], (bench, candidate) => Prepare(bench, candidate, model, type)) { Stage = 1 }];
     }

@@ -160,6 +160,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) return [];
         int width = model.RnnWidth;
         IReadOnlyList<string> candidates = Candidates(new(width, type, device.Limits, device.Kind));
         return ScanClass.All.Where(call => call.IsMeasured)
