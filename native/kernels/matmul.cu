@@ -79,7 +79,6 @@ GK_DEVICE void store_tile(const MatMulParams& p, const typename Tiles::Accumulat
 template <typename Tiles, bool FACTORS>
 GK_DEVICE void store_tile_wide(const MatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
     constexpr i32 VISITS = 2 * Tiles::MT;   // rows of a lane
-    static_assert(Tiles::NT % 4 == 0, "four fragments go together");
     #pragma unroll
     for (i32 g = 0; g < Tiles::NT / 4; ++g) {
         u32 words[VISITS][4];
@@ -101,6 +100,15 @@ GK_DEVICE void store_tile_wide(const MatMulParams& p, const typename Tiles::Accu
     }
 }
 
+// By whole sectors where the tile and y allow it.
+template <typename Tiles, typename Out, bool FACTORS>
+GK_DEVICE void store_sums(const MatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
+    if constexpr (sizeof(Out) == sizeof(bf16) && Tiles::NT % 4 == 0) {
+        if (p.columns % 8 == 0 && p.y_stride % 8 == 0 && reinterpret_cast<u64>(p.y) % 16 == 0) return store_tile_wide<Tiles, FACTORS>(p, sum, first_row, first_column);
+    }
+    store_tile<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
+}
+
 template <typename Tiles, typename Out, bool FACTORS = false>
 __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
     extern __shared__ Vec<bf16, 8> matmul_tiles[];
@@ -108,7 +116,7 @@ __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
     const typename Tiles::Accumulator sum = Tiles::run(
         RowsOf<bf16>{static_cast<const bf16*>(p.x), p.x_stride, first_row, p.rows},
         RowsOf<bf16>{static_cast<const bf16*>(p.w), p.w_stride, first_column, p.columns}, p.k, matmul_tiles[0].v);
-    store_tile<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
+    store_sums<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
 }
 
 template <typename Out, bool FACTORS = false>
@@ -121,11 +129,7 @@ __global__ void __launch_bounds__(WarpgroupTiles::THREADS, 1) matmul_warpgroup(c
             tensor_copy(w, p.w, full, first_k, first_column);
         },
         [&](const WarpgroupTiles::Accumulator& sum, i32 first_row, i32 first_column) {
-            if constexpr (sizeof(Out) == sizeof(bf16)) {
-                const bool wide = p.plain.columns % 8 == 0 && p.plain.y_stride % 8 == 0 && reinterpret_cast<u64>(p.plain.y) % 16 == 0;
-                if (wide) return store_tile_wide<WarpgroupTiles, FACTORS>(p.plain, sum, first_row, first_column);
-            }
-            store_tile<WarpgroupTiles, Out, FACTORS>(p.plain, sum, first_row, first_column);
+            store_sums<WarpgroupTiles, Out, FACTORS>(p.plain, sum, first_row, first_column);
         });
 }
 
