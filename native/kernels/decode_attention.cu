@@ -6,6 +6,7 @@
 //   sum of values o; decode_attention_combine merges a row's splits in ascending order. Slots that are not visible are never read.
 //   Probabilities stay float32. A padding row (pos -1) gets zeros.
 //
+// Source   as window_attention.cu
 // Shapes   qkv [rows, (heads + 2) * head_dim], row stride qkv_stride (only the rotated q is read); y [rows, heads * head_dim], row stride y_stride;
 //          ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots; 1 <= keys_visible <= ring_slots;
 //          workspace f32: o [rows][heads][splits][head_dim], then (m, l) [rows][heads][splits][2]
