@@ -15,6 +15,7 @@
 //          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS
 //          decode_attention_combine: one thread per output element, 256 a block, no barriers
 // Variants VEC = 16-byte copies (head_dim, qkv_stride multiples of VEC; qkv and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
+// Aliasing none; the ring is only read
 // Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed
 // Error    half an ulp of y + 2 (head_dim * A + keys_visible + 16) * 2^-23 * sum p_j |v_j|, with p the exact probabilities and A the largest
 //          scale * sum |q_c k_jc| over the visible keys
