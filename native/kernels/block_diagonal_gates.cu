@@ -1,6 +1,7 @@
 // BlockDiagonalGates: gates[n, g·l + h·b + j] = round(sum_i z[n, h·b + i] · w_g[h, i, j] + bias_g[h·b + j])
 // for gate g = 0 (input) and 1 (recurrence), block h < blocks, i and j < b, width l = blocks · b: the logits of both gates, side by side.
 //
+// Source       De et al., Griffin, arXiv:2402.19427; blocks of the diagonal and biases as the code released with RecurrentGemma has them.
 // Shapes       z T [rows, l]; w_0, w_1 T [blocks, b, b] (in, out); bias_0, bias_1 T [l]; gates T [rows, 2·l]; inner strides 1.
 // Kernels      gates_mma      bf16; b a multiple of 16; the strides of z and gates multiples of 8, all addresses of 16 bytes.
 //              gates_step     for few rows; b, strides and addresses in multiples of 16 bytes; SLICES divides a sum among 1 thread or 32.

@@ -5,7 +5,8 @@
 //              matmul_warpgroup  as matmul_mma, for sm_90a.
 //              matmul_skinny   for few rows; k and the strides of x and w in multiples of 16 bytes, as their addresses.
 //              matmul_general  anything. No TF32: products of f32 are f32 products.
-// Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes; Tiles = MatMulTiles<BM, BN, WM, WN>
+// Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes;
+//                              Tiles = MatMulTiles<BM, BN, WM, WN>
 //              matmul_warpgroup  grid min(tiles of 128 x 256, multiprocessors), block (384), dynamic shared WarpgroupTiles::SHARED_BYTES; the maps'
 //                              boxes are 64 of k by 128 rows of x, 64 by 256 of w, with the swizzle of 128 bytes.
 //              matmul_skinny   grid (ceil(rows / BATCH), ceil(columns / 16)), block (128): a warp for four columns.
@@ -15,8 +16,8 @@
 //              number, or (matmul_mma) on the tile shape. The kernels differ from each other in that order: where results must
 //              not depend on the number of rows, matmul_mma serves all of them where it fits, else matmul_general.
 // Error        f32 accumulation, one rounding: one ulp of Out plus k · 2^-23 · sum |x · w|; with FACTORS 2^-24 of y more.
-// Traffic      least: each operand once. matmul_mma and matmul_warpgroup (BM = 128, BN = 256) request x ceil(columns / BN) and w ceil(rows / BM) times; matmul_skinny x
-//              ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
+// Traffic      least: each operand once. matmul_mma and matmul_warpgroup (BM = 128, BN = 256) request x ceil(columns / BN) and w ceil(rows / BM) times;
+//              matmul_skinny x ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
 #include "include/matmul_tiles.cuh"
 #include "include/quad.cuh"
 #include "include/vec.cuh"

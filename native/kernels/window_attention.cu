@@ -9,9 +9,11 @@
 //   Padding rows (pos -1) get zeros. With log_sum_exp, for the backward pass, also ln sum_j exp(s_j), of the rounded weights; zero in padding rows.
 //   Without a ring (base null) nothing precedes the call: a row's first token sees itself alone, and keys_visible has no bound.
 //
+// Source   local multi-query attention of De et al., Griffin, arXiv:2402.19427; the running maximum is Milakov and Gimelshein's, arXiv:1805.02867
 // Shapes   qkv [tokens, (heads + 2) * head_dim], row stride qkv_stride: q heads, k, v; q and k already rotated; y [tokens, heads * head_dim],
 //          row stride y_stride; ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots;
-//          1 <= keys_visible <= ring_slots; log_sum_exp null or f32 [tokens, heads], row stride log_sum_exp_stride. The ring holds the tokens before this call; ring_append adds the call's own afterwards.
+//          1 <= keys_visible <= ring_slots; log_sum_exp null or f32 [tokens, heads], row stride log_sum_exp_stride.
+//          The ring holds the tokens before this call; ring_append adds the call's own afterwards.
 // Launch   grid (ceil(tokens / tile_tokens), ceil(heads / tile_heads)); tile rows are (token, head), head fastest, tile_tokens * tile_heads of
 //          at most ROWS; dynamic shared memory as WindowAttention.cs computes it. A tile that holds parts of several documents treats them
 //          one after another.

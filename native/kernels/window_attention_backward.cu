@@ -19,8 +19,8 @@
 // Variants LANES neighbouring threads share the channels of a head; VEC = 16-byte accesses, VEC = 1 any alignment; LANES = 1 meets nobody.
 //          _mma: bfloat16, head_dim a multiple of 16 up to 256, everything 16-byte aligned. Tiles of keys and of queries lie at absolute positions.
 // Aliasing dqkv overlaps nothing
-// Determinism sums run over ascending keys, and over ascending tokens with the heads of each in order (in the mma variants by tiles of them): the bits of a token's gradients depend on its
-//          own document alone, not on its place in the call or on its neighbours; equal bits on every run.
+// Determinism sums run over ascending keys, and over ascending tokens with the heads of each in order (in the mma variants by tiles of them): the bits of
+//          a token's gradients depend on its own document alone, not on its place in the call or on its neighbours; equal bits on every run.
 // Error    with u = 2^-9 for bfloat16 and 0 for float32, e = 2^-23, A the largest scale * sum |q_c k_jc| of a query, n the terms of the sum,
 //          P_ij = (u + (head_dim * A + |log_sum_exp| + 16) e) p_ij and
 //          S_ij = P_ij (|dy_i . v_j| + |D_i|) + p_ij (u sum |dy_c y_c| + head_dim e (sum |dy_c v_jc| + sum |dy_c y_c|)):

@@ -148,7 +148,7 @@ public sealed record GriffinConfig
     /// <summary>Parameters of the embedding table: V·d.</summary>
     public long EmbeddingParameters => (long)Vocabulary * Width;
 
-    /// <summary>Parameters outside the embedding table (specification §13.1).</summary>
+    /// <summary>Parameters outside the embedding table.</summary>
     public long NonEmbeddingParameters
     {
         get
