@@ -171,7 +171,7 @@ internal static class OpEstimates
     {
         Work least = FusedWork.ConvGates(n, w, blocks, 4, S);
         double flops = ProductWork.Gates(n, w, blocks, S).Flops;
-        return new("conv_gates<3>", Tiles(n, 64) * blocks) { Bytes = least.Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops, 7) + (28 * n * w), InFlight = 64 };
+        return new("conv_gates<3>", Tiles(n, 64) * blocks) { Bytes = least.Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops, 6) + (28 * n * w), InFlight = 64 };
     }
 
     // The tile of plain products with gelu and its product behind: about 40 instructions a result.
