@@ -23,7 +23,7 @@ internal sealed class RecipeOptions
 
     internal RecipeOptions()
     {
-        _config = Add(new Option<string?>("--config") { Description = "a recipe: JSON with a key for each option below; options change what it says", HelpName = "FILE" }.NotEmpty());
+        _config = Add(new Option<string?>("--config") { Description = "a recipe: JSON with a key for each option below, as learning_rate (model for --size); options change what it says", HelpName = "FILE" }.NotEmpty());
         _size = Add(new Option<string?>("--size") { Description = "train a preset from random weights, as hawk-100m; a recipe can also spell a shape", HelpName = "NAME" });
         _initFrom = Add(new Option<string?>("--init-from") { Description = "begin with a checkpoint's weights", HelpName = "DIR" }.NotEmpty());
         _lambda = Add(OptionKit.Word("--lambda", "how the recurrence's Λ is drawn (default: code)", "code", "paper"));

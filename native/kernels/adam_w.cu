@@ -5,6 +5,7 @@
 //   weights = round(master)
 // c1 = 1 / (1 - beta1^t) and c2 = 1 / (1 - beta2^t) at step t. Where norm is not finite nothing changes at all.
 //
+// Source       Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv:1711.05101, the decay multiplied by the rate as PyTorch does.
 // Shapes       weights T, master, gradient, first, second f32 [count], count a multiple of 64; decayed u8 [count / 64], 1 where the 64 elements
 //              decay; norm f32 [1]; settings f32 [8]: rate, beta1, beta2, eps, decay, max_norm (0: no clipping), c1, c2.
 // Launch       grid (ceil(count / (blockDim·VEC·ITEMS))), block (any size up to 256). A thread takes ITEMS times VEC elements, blockDim·VEC apart.

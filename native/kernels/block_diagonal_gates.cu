@@ -1,11 +1,12 @@
 // BlockDiagonalGates: gates[n, g·l + h·b + j] = round(sum_i z[n, h·b + i] · w_g[h, i, j] + bias_g[h·b + j])
 // for gate g = 0 (input) and 1 (recurrence), block h < blocks, i and j < b, width l = blocks · b: the logits of both gates, side by side.
 //
+// Source       De et al., Griffin, arXiv:2402.19427; blocks of the diagonal and biases as the code released with RecurrentGemma has them.
 // Shapes       z T [rows, l]; w_0, w_1 T [blocks, b, b] (in, out); bias_0, bias_1 T [l]; gates T [rows, 2·l]; inner strides 1.
 // Kernels      gates_mma      bf16; b a multiple of 16; the strides of z and gates multiples of 8, all addresses of 16 bytes.
 //              gates_step     for few rows; b, strides and addresses in multiples of 16 bytes; SLICES divides a sum among 1 thread or 32.
 //              gates_general  anything.
-// Launch       gates_mma      grid (ceil(rows / 64), blocks · ceil(b / 64)), block (256).
+// Launch       gates_mma      grid (ceil(rows / ROWS), blocks · ceil(b / 64)), block (256), dynamic shared STAGES · (80 · ROWS + 8704) bytes.
 //              gates_step     grid (ceil(rows / BATCH), 2·blocks · ceil(b / COLUMNS)), COLUMNS and block 32·VEC and (32) with SLICES 1,
 //                             8·VEC and (256) with SLICES 32; VEC elements make 16 bytes.
 //              gates_general  grid (ceil(rows / 4), 2·blocks · ceil(b / 64)), block (64).
@@ -14,7 +15,7 @@
 //              must not depend on that number, gates_mma serves all of them where it fits, else gates_general.
 // Error        f32 accumulation, one rounding: one ulp of T plus b · 2^-23 · sum |z · w|.
 // Traffic      least: z once, the weights and biases once, gates once. gates_mma requests z ceil(b / 64) times and the weights
-//              ceil(rows / 64) times; gates_step z 2·b / VEC times (a broadcast within a warp) and the weights ceil(rows / BATCH) times;
+//              ceil(rows / ROWS) times; gates_step z 2·b / VEC times (a broadcast within a warp) and the weights ceil(rows / BATCH) times;
 //              gates_general z 2·b times (a broadcast, too) and the weights ceil(rows / 4) times.
 #include "include/gate_tiles.cuh"
 #include "include/vec.cuh"
@@ -57,33 +58,36 @@ struct GateBlock {
 constexpr i32 GATES_Z_STRIDE = mma_stride(GATES_BK);
 
 // Eight neighbouring lanes copy one column of eight rows of z, and meet every bank once.
+template <i32 ROWS>
 GK_DEVICE void load_gate_inputs(const BlockDiagonalGatesParams& p, bf16* z_tile, i32 first_row, i32 h, i32 first_k) {
     const i32 b = p.block_width;
     const bf16* const z = static_cast<const bf16*>(p.z);
-    for (i32 i = threadIdx.x; i < GATES_BM * GATES_BK / 8; i += GATES_THREADS) {
-        const i32 row = i / GATES_BK * 8 + i % 8, k = i / 8 % (GATES_BK / 8) * 8;
+    #pragma unroll
+    for (i32 first = 0; first < ROWS * GATES_BK / 8; first += GATES_THREADS) {
+        const i32 i = first + static_cast<i32>(threadIdx.x), row = i / GATES_BK * 8 + i % 8, k = i / 8 % (GATES_BK / 8) * 8;
         const bool inside = first_row + row < p.rows && first_k + k < b;
         const bf16* const from = inside ? z + (first_row + row) * p.z_stride + h * b + first_k + k : z;
         async_copy_16(z_tile + row * GATES_Z_STRIDE + k, from, inside ? 16 : 0);
     }
 }
 
-template <i32 STAGES>
-__global__ void __launch_bounds__(GATES_THREADS) gates_mma(BlockDiagonalGatesParams p) {
-    __shared__ Vec<bf16, 8> z_tiles[STAGES * GATES_BM * GATES_Z_STRIDE / 8];
-    __shared__ Vec<bf16, 8> w_tiles[STAGES * GATES_W_STAGE / 8];
+template <i32 ROWS, i32 STAGES>
+__global__ void __launch_bounds__(GATES_THREADS, 2) gates_mma(BlockDiagonalGatesParams p) {
+    extern __shared__ Vec<bf16, 8> gates_tiles[];   // the stages of z, then those of the weights
+    using Tile = GateTile<ROWS>;
+    constexpr i32 Z_STAGE = ROWS * GATES_Z_STRIDE;
     const i32 b = p.block_width, tiles = ceil_div(b, GATES_BN);
-    const i32 h = blockIdx.y / tiles, first_column = blockIdx.y % tiles * GATES_BN, first_row = blockIdx.x * GATES_BM;
+    const i32 h = blockIdx.y / tiles, first_column = blockIdx.y % tiles * GATES_BN, first_row = blockIdx.x * ROWS;
     const GateBlockWeights weights{static_cast<const bf16*>(p.input_weight), static_cast<const bf16*>(p.input_bias), static_cast<const bf16*>(p.recurrence_weight),
                                    static_cast<const bf16*>(p.recurrence_bias), p.blocks * b, b, h};
-    const auto z_stage = [&](i32 step) { return z_tiles[0].v + step % STAGES * GATES_BM * GATES_Z_STRIDE; };
-    const auto w_stage = [&](i32 step) { return w_tiles[0].v + step % STAGES * GATES_W_STAGE; };
+    const auto z_stage = [&](i32 step) { return gates_tiles[0].v + step % STAGES * Z_STAGE; };
+    const auto w_stage = [&](i32 step) { return gates_tiles[0].v + STAGES * Z_STAGE + step % STAGES * GATES_W_STAGE; };
     const auto load = [&](i32 step) {
-        load_gate_inputs(p, z_stage(step), first_row, h, step * GATES_BK);
+        load_gate_inputs<ROWS>(p, z_stage(step), first_row, h, step * GATES_BK);
         weights.load(w_stage(step), first_column, step * GATES_BK);
     };
 
-    MmaAccumulator<2, 4> sum;
+    typename Tile::Accumulator sum;
     sum.fill(0.0f);
     const i32 steps = ceil_div(b, GATES_BK);
     for (i32 step = 0; step < STAGES - 1; ++step) {
@@ -95,10 +99,10 @@ __global__ void __launch_bounds__(GATES_THREADS) gates_mma(BlockDiagonalGatesPar
         __syncthreads();   // this step's tiles are there for all, and nobody still reads the ones that the next load replaces
         if (step + STAGES - 1 < steps) load(step + STAGES - 1);
         async_commit();
-        GateTile::multiply(sum, z_stage(step), GATES_Z_STRIDE, w_stage(step));
+        Tile::multiply(sum, z_stage(step), GATES_Z_STRIDE, w_stage(step));
     }
     async_wait<0>();
-    GateTile::store(sum, weights, first_column, static_cast<bf16*>(p.gates), p.gates_stride, first_row, p.rows);
+    Tile::store(sum, weights, first_column, static_cast<bf16*>(p.gates), p.gates_stride, first_row, p.rows);
 }
 
 // VEC columns of BATCH rows: the terms i = slice, slice + SLICES, ... of their sums. Rows past the end repeat the last.

@@ -7,13 +7,14 @@
 //              inner strides 1. slice_rows is a multiple of 32; slices · slice_rows >= rows.
 // Kernels      gates_input_gradient_mma, gates_weight_gradient_mma          bf16; b a multiple of 8, and the strides of z, dgates and dz; addresses of 16 bytes.
 //              gates_input_gradient_general, gates_weight_gradient_general  anything. No TF32: products of f32 are f32 products.
-// Launch       gates_input_gradient_...   grid (ceil(rows / 64), blocks · ceil(b / 64)); mma: block (128), general: block (256).
-//              gates_weight_gradient_...  grid (ceil(b / 64)², 2 · blocks, slices); blocks as above.
+// Launch       gates_input_gradient_...   grid (ceil(rows / TILE), blocks · ceil(b / TILE)), TILE of the general ones 64.
+//              gates_weight_gradient_...  grid (ceil(b / TILE)², 2 · blocks, slices).
+//              Blocks: mma (32 · (TILE / WM) · (TILE / WN)), general (256). Dynamic shared memory: 480 · TILE bytes, 3 · 64 · (2 · TILE + 16) bytes.
 // Aliasing     none.
 // Determinism  the same bits for the same call: every output is one sum in an order that depends on b, or on rows and slices, alone. No atomics.
 // Error        f32 accumulation, one rounding: dz one ulp of T plus 2·b · 2^-23 · sum |du · w| + 2^-23 · |dz|; parts rows · 2^-23 · sum |z · du|.
-// Traffic      least: every operand once, dz twice. The mma kernels request dgates (twice), z and the weights ceil(b / 64) times, the weights
-//              ceil(rows / 64) times; the general ones b / 4 times, mostly from the caches.
+// Traffic      least: every operand once, dz twice. The mma kernels request dgates (twice) and z ceil(b / TILE) times, the weights
+//              ceil(rows / TILE) times; the general ones b / 4 times, mostly from the caches.
 #include "include/gradient_tiles.cuh"
 
 struct BlockDiagonalGatesBackwardParams {
@@ -32,40 +33,48 @@ struct BlockDiagonalGatesBackwardParams {
     i32 slice_rows;
 };
 
-constexpr i32 TILE = 64;
 constexpr i32 STEP = 32;
 constexpr i32 STAGES = 3;
-constexpr i32 MMA_THREADS = 128;   // four warps of 32 x 32
+constexpr i32 GENERAL_TILE = 64;
 
 // A tile of dz: which block of the diagonal, which columns of it.
 struct InputTile {
     i32 h, first_row, first_column;
-    GK_DEVICE explicit InputTile(const BlockDiagonalGatesBackwardParams& p) {
-        const i32 tiles = ceil_div(p.block_width, TILE);
+    GK_DEVICE InputTile(const BlockDiagonalGatesBackwardParams& p, i32 tile) {
+        const i32 tiles = ceil_div(p.block_width, tile);
         h = blockIdx.y / tiles;
-        first_row = blockIdx.x * TILE;
-        first_column = blockIdx.y % tiles * TILE;
+        first_row = blockIdx.x * tile;
+        first_column = blockIdx.y % tiles * tile;
     }
 };
 
 // A tile of a weight's gradient over one slice of rows.
 struct WeightTile {
     i32 gate, h, first_row, first_column, first_m, last_m;
-    GK_DEVICE explicit WeightTile(const BlockDiagonalGatesBackwardParams& p) {
-        const i32 tiles = ceil_div(p.block_width, TILE);
+    GK_DEVICE WeightTile(const BlockDiagonalGatesBackwardParams& p, i32 tile) {
+        const i32 tiles = ceil_div(p.block_width, tile);
         gate = blockIdx.y / p.blocks;
         h = blockIdx.y % p.blocks;
-        first_row = blockIdx.x / tiles * TILE;
-        first_column = blockIdx.x % tiles * TILE;
+        first_row = blockIdx.x / tiles * tile;
+        first_column = blockIdx.x % tiles * tile;
         first_m = blockIdx.z * p.slice_rows;
         last_m = min_of(p.rows, first_m + p.slice_rows);
     }
 
-    GK_DEVICE void put(const BlockDiagonalGatesBackwardParams& p, i32 row, i32 column, f32 sum) const {
-        if (row >= p.block_width || column >= p.block_width) return;
+    // Where the sum at a row and column of this slice goes.
+    GK_DEVICE f32* part(const BlockDiagonalGatesBackwardParams& p, i32 row, i32 column) const {
         const i64 line = (static_cast<i64>(blockIdx.z) * 2 + gate) * p.blocks * p.block_width + h * p.block_width + row;
-        p.parts[line * p.block_width + column] = sum;
+        return p.parts + line * p.block_width + column;
     }
+};
+
+// A block's warps over a square tile.
+template <i32 TILE, i32 WM, i32 WN>
+struct TileWarps {
+    static constexpr i32 THREADS = 32 * (TILE / WM) * (TILE / WN);
+    using Accumulator = MmaAccumulator<WM / 16, WN / 8>;
+    static GK_DEVICE i32 row() { return warp_id() % (TILE / WM) * WM; }
+    static GK_DEVICE i32 column() { return warp_id() / (TILE / WM) * WN; }
 };
 
 template <typename T>
@@ -82,70 +91,75 @@ GK_DEVICE const T* gate_gradient(const BlockDiagonalGatesBackwardParams& p, i32 
 template <typename T>
 GK_DEVICE void add_to(T* p, f32 value) { *p = from_float<T>(to_float(*p) + value); }
 
-__global__ void __launch_bounds__(MMA_THREADS) gates_input_gradient_mma(BlockDiagonalGatesBackwardParams p) {
-    constexpr i32 STRIDE = mma_stride(STEP);
-    __shared__ Vec<bf16, 8> gradient_stages[STAGES * TILE * STRIDE / 8];
-    __shared__ Vec<bf16, 8> weight_stages[STAGES * TILE * STRIDE / 8];
+template <i32 TILE, i32 WM, i32 WN>
+__global__ void __launch_bounds__(TileWarps<TILE, WM, WN>::THREADS) gates_input_gradient_mma(BlockDiagonalGatesBackwardParams p) {
+    using Warps = TileWarps<TILE, WM, WN>;
+    constexpr i32 STRIDE = mma_stride(STEP), STAGE = 2 * TILE * STRIDE;   // a tile of dgates, then one of the weight
+    extern __shared__ Vec<bf16, 8> gates_tiles[];
+    bf16* const stages = gates_tiles[0].v;
     const i32 b = p.block_width;
-    const InputTile tile(p);
-    const i32 warp_row = warp_id() % 2 * 32, warp_column = warp_id() / 2 * 32;
+    const InputTile tile(p, TILE);
     const i32 steps = ceil_div(b, STEP);   // of one gate
-    MmaAccumulator<2, 4> sum;
+    typename Warps::Accumulator sum;
     sum.fill(0.0f);
     pipelined<STAGES>(
         2 * steps,
         [&](i32 step) {
-            const i32 gate = step / steps, first_k = step % steps * STEP, stage = step % STAGES * TILE * STRIDE;
-            copy_tile<TILE, STEP, MMA_THREADS>(gradient_stages[0].v + stage, {gate_gradient<bf16>(p, gate, tile.h), p.dgates_stride, p.rows, b}, tile.first_row, first_k);
-            copy_tile<TILE, STEP, MMA_THREADS>(weight_stages[0].v + stage, {gate_weight<bf16>(p, gate, tile.h), b, b, b}, tile.first_column, first_k);
+            const i32 gate = step / steps, first_k = step % steps * STEP;
+            bf16* const stage = stages + step % STAGES * STAGE;
+            copy_tile<TILE, STEP, Warps::THREADS>(stage, {gate_gradient<bf16>(p, gate, tile.h), p.dgates_stride, p.rows, b}, tile.first_row, first_k);
+            copy_tile<TILE, STEP, Warps::THREADS>(stage + TILE * STRIDE, {gate_weight<bf16>(p, gate, tile.h), b, b, b}, tile.first_column, first_k);
         },
         [&](i32 step) {
-            const i32 stage = step % STAGES * TILE * STRIDE;
-            mma_tile<STEP / 16>(sum, MmaRowsA{gradient_stages[0].v + stage + warp_row * STRIDE, STRIDE}, MmaRowsB{weight_stages[0].v + stage + warp_column * STRIDE, STRIDE});
+            const bf16* const stage = stages + step % STAGES * STAGE;
+            mma_tile<STEP / 16>(sum, MmaRowsA{stage + Warps::row() * STRIDE, STRIDE}, MmaRowsB{stage + (TILE + Warps::column()) * STRIDE, STRIDE});
         });
-    for_each_pair(sum, [&](i32 r, i32 c, f32 first, f32 second) {
-        const i32 row = tile.first_row + warp_row + r, column = tile.first_column + warp_column + c;
+    for_each_piece(sum, [&](i32 r, i32 c, const f32 (&piece)[8]) {
+        const i32 row = tile.first_row + Warps::row() + r, column = tile.first_column + Warps::column() + c;
         if (row >= p.rows || column >= b) return;
         bf16* const dz = static_cast<bf16*>(p.dz) + row * p.dz_stride + tile.h * b + column;
-        f32 pair[2];
-        load_floats<2>(dz, pair);
-        pair[0] += first;
-        pair[1] += second;
-        store_floats<2>(dz, pair);
+        f32 total[8];
+        load_floats<8>(dz, total);
+        #pragma unroll
+        for (i32 i = 0; i < 8; ++i) total[i] += piece[i];
+        store_floats<8>(dz, total);
     });
 }
 
-__global__ void __launch_bounds__(MMA_THREADS) gates_weight_gradient_mma(BlockDiagonalGatesBackwardParams p) {
-    constexpr i32 STRIDE = mma_stride(TILE);
-    __shared__ Vec<bf16, 8> z_stages[STAGES * STEP * STRIDE / 8];
-    __shared__ Vec<bf16, 8> gradient_stages[STAGES * STEP * STRIDE / 8];
+template <i32 TILE, i32 WM, i32 WN>
+__global__ void __launch_bounds__(TileWarps<TILE, WM, WN>::THREADS) gates_weight_gradient_mma(BlockDiagonalGatesBackwardParams p) {
+    using Warps = TileWarps<TILE, WM, WN>;
+    constexpr i32 STRIDE = mma_stride(TILE), STAGE = 2 * STEP * STRIDE;   // a tile of z, then one of dgates
+    extern __shared__ Vec<bf16, 8> gates_tiles[];
+    bf16* const stages = gates_tiles[0].v;
     const i32 b = p.block_width;
-    const WeightTile tile(p);
-    const i32 warp_row = warp_id() % 2 * 32, warp_column = warp_id() / 2 * 32;
-    MmaAccumulator<2, 4> sum;
+    const WeightTile tile(p, TILE);
+    typename Warps::Accumulator sum;
     sum.fill(0.0f);
     pipelined<STAGES>(
         ceil_div(tile.last_m - tile.first_m, STEP),
         [&](i32 step) {
-            const i32 stage = step % STAGES * STEP * STRIDE, m = tile.first_m + step * STEP;
-            copy_tile<STEP, TILE, MMA_THREADS>(z_stages[0].v + stage, {static_cast<const bf16*>(p.z) + tile.h * b, p.z_stride, tile.last_m, b}, m, tile.first_row);
-            copy_tile<STEP, TILE, MMA_THREADS>(gradient_stages[0].v + stage, {gate_gradient<bf16>(p, tile.gate, tile.h), p.dgates_stride, tile.last_m, b}, m,
-                                               tile.first_column);
+            const i32 m = tile.first_m + step * STEP;
+            bf16* const stage = stages + step % STAGES * STAGE;
+            copy_tile<STEP, TILE, Warps::THREADS>(stage, {static_cast<const bf16*>(p.z) + tile.h * b, p.z_stride, tile.last_m, b}, m, tile.first_row);
+            copy_tile<STEP, TILE, Warps::THREADS>(stage + STEP * STRIDE, {gate_gradient<bf16>(p, tile.gate, tile.h), p.dgates_stride, tile.last_m, b}, m,
+                                                  tile.first_column);
         },
         [&](i32 step) {
-            const i32 stage = step % STAGES * STEP * STRIDE;
-            mma_tile<STEP / 16>(sum, MmaColumnsA{z_stages[0].v + stage + warp_row, STRIDE}, MmaColumnsB{gradient_stages[0].v + stage + warp_column, STRIDE});
+            const bf16* const stage = stages + step % STAGES * STAGE;
+            mma_tile<STEP / 16>(sum, MmaColumnsA{stage + Warps::row(), STRIDE}, MmaColumnsB{stage + STEP * STRIDE + Warps::column(), STRIDE});
         });
-    for_each_pair(sum, [&](i32 r, i32 c, f32 first, f32 second) {
-        tile.put(p, tile.first_row + warp_row + r, tile.first_column + warp_column + c, first);
-        tile.put(p, tile.first_row + warp_row + r, tile.first_column + warp_column + c + 1, second);
+    for_each_pair(sum, [&](i32 r, i32 c, f32 first, f32 second) {   // a quad's pairs are a whole sector
+        const i32 row = tile.first_row + Warps::row() + r, column = tile.first_column + Warps::column() + c;
+        const f32 pair[2] = {first, second};
+        if (row < b && column < b) store_floats<2>(tile.part(p, row, column), pair);
     });
 }
 
 template <typename T>
 __global__ void __launch_bounds__(256) gates_input_gradient_general(BlockDiagonalGatesBackwardParams p) {
     const i32 b = p.block_width;
-    const InputTile tile(p);
+    const InputTile tile(p, GENERAL_TILE);
     const i32 first_row = tile.first_row + threadIdx.x / 16 * 4, first_column = tile.first_column + threadIdx.x % 16;
     if (first_row >= p.rows || first_column >= b) return;
     f32 sum[4][4] = {};
@@ -165,7 +179,7 @@ __global__ void __launch_bounds__(256) gates_input_gradient_general(BlockDiagona
 template <typename T>
 __global__ void __launch_bounds__(256) gates_weight_gradient_general(BlockDiagonalGatesBackwardParams p) {
     const i32 b = p.block_width;
-    const WeightTile tile(p);
+    const WeightTile tile(p, GENERAL_TILE);
     const i32 first_row = tile.first_row + threadIdx.x / 16 * 4, first_column = tile.first_column + threadIdx.x % 16;
     if (first_row >= b || first_column >= b) return;
     f32 sum[4][4] = {};
@@ -174,6 +188,9 @@ __global__ void __launch_bounds__(256) gates_weight_gradient_general(BlockDiagon
     #pragma unroll
     for (i32 i = 0; i < 4; ++i) {
         #pragma unroll
-        for (i32 j = 0; j < 4; ++j) tile.put(p, first_row + i, first_column + 16 * j, sum[i][j]);
+        for (i32 j = 0; j < 4; ++j) {
+            const i32 row = first_row + i, column = first_column + 16 * j;
+            if (row < b && column < b) *tile.part(p, row, column) = sum[i][j];
+        }
     }
 }

@@ -6,6 +6,7 @@
 // conv1d_update afterwards stores the row's last taps-1 inputs (zeros where the document has fewer); it is a kernel of its own
 // because other blocks of conv1d still need the old ones.
 //
+// Source       De et al., Griffin, arXiv:2402.19427; taps and state as the code released with RecurrentGemma has them.
 // Shapes       x, y T [tokens, width]; input_bias, bias T [width] (input_bias may be null); weight T [width, taps];
 //              state T [taps-1, width] per slot, oldest first; inner strides 1.
 // Launch       conv1d: grid (ceil(tokens / STEPS) · ceil(width / (blockDim·VEC))); conv1d_update: grid (rows · the same column

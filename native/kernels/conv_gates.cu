@@ -15,9 +15,9 @@
 // Determinism  equal bits under any split of a sequence into calls, any packing and any number of splits.
 // Error        of z as conv1d.cu, of the logits as block_diagonal_gates.cu.
 // Traffic      least: x and z once, gates once, weights once. x is requested splits · 67 / 64 times, the weights ceil(tokens / 64) times.
-// Prediction   H100, 8,192 × 2,560, b = 256: 170 MB, 57 us at 3.0 TB/s; 21.5 GFLOP, 43 us of mma.sync, with 12 instructions around each matrix
-//              instruction and 20 an element for the convolution, 102 us; 336 MB of weights from L2, 60 us at 5.5 TB/s. 1,280 blocks, 2 on each of 132
-//              SMs, 4.8 waves: 110 us, beside 39 + 90 us of the two kernels that it stands for.
+// Prediction   H100, 8,192 × 2,560, b = 256: 170 MB, 57 us at 3.0 TB/s; 21.5 GFLOP, 43 us of mma.sync, with 6 instructions around each matrix
+//              instruction and 28 an element for the convolution and the stores, 68 us; 336 MB of weights from L2, 60 us at 5.5 TB/s. 1,280 blocks, 2 on
+//              each of 132 SMs, 4.8 waves: 72 us, beside 39 + 50 us of the two kernels that it stands for.
 #include "include/conv_tile.cuh"
 
 struct ConvGatesParams {
@@ -44,41 +44,46 @@ struct ConvGatesParams {
 template <i32 STAGES>
 __global__ void __launch_bounds__(GATES_THREADS, 2) conv_gates(ConvGatesParams p) {
     extern __shared__ Vec<bf16, 8> conv_gates_tiles[];   // z, then the stages of weights
-    const i32 b = p.block_width, h = blockIdx.y / p.splits, split = blockIdx.y % p.splits, first = blockIdx.x * GATES_BM;
+    using Tile = GateTile<CONV_BM>;
+    const i32 b = p.block_width, h = blockIdx.y / p.splits, split = blockIdx.y % p.splits, first = blockIdx.x * CONV_BM;
     const i32 stride = mma_stride(ceil_div(b, GATES_BK) * GATES_BK);
     bf16* const tile = conv_gates_tiles[0].v;
-    const auto w_stage = [&](i32 step) { return tile + (GATES_BM + CONV_HALO) * stride + step % STAGES * GATES_W_STAGE; };
+    const auto w_stage = [&](i32 step) { return tile + (CONV_BM + CONV_HALO) * stride + step % STAGES * GATES_W_STAGE; };
     const GateBlockWeights weights{static_cast<const bf16*>(p.input_weight), static_cast<const bf16*>(p.input_bias), static_cast<const bf16*>(p.recurrence_weight),
                                    static_cast<const bf16*>(p.recurrence_bias), p.blocks * b, b, h};
     const i32 terms = ceil_div(b, GATES_BK), tiles = ceil_div(b, GATES_BN);
-    const i32 first_tile = split * tiles / p.splits, last_tile = (split + 1) * tiles / p.splits, steps = (last_tile - first_tile) * terms;
-    const auto column_of_step = [&](i32 step) { return (first_tile + step / terms) * GATES_BN; };
-    const auto load = [&](i32 step) { weights.load(w_stage(step), column_of_step(step), step % terms * GATES_BK); };
+    const i32 first_column = split * tiles / p.splits * GATES_BN, last_column = (split + 1) * tiles / p.splits * GATES_BN;
+    i32 loaded = 0, load_column = first_column, load_term = 0;   // which stage is filled next, and with what
+    const auto load = [&] {
+        if (load_column < last_column) weights.load(w_stage(loaded), load_column, load_term * GATES_BK);
+        async_commit();
+        ++loaded;
+        if (++load_term == terms) {
+            load_term = 0;
+            load_column += GATES_BN;
+        }
+    };
 
     const ConvTile conv{static_cast<const bf16*>(p.x), static_cast<const bf16*>(p.x_bias), static_cast<const bf16*>(p.conv_weight), static_cast<const bf16*>(p.conv_bias),
-                        p.rows, p.state, p.x_stride, p.blocks * b, b, h, first, min_of(first + GATES_BM, p.rows.tokens)};
+                        p.rows, p.state, p.x_stride, p.blocks * b, b, h, first, min_of(first + CONV_BM, p.rows.tokens)};
     conv.stage(tile, stride);
     async_commit();
-    for (i32 step = 0; step < STAGES - 1; ++step) {
-        if (step < steps) load(step);
-        async_commit();
-    }
+    for (i32 stage = 0; stage < STAGES - 1; ++stage) load();
     async_wait<STAGES - 1>();
     __syncthreads();
     conv.convolve(tile, stride, p.rows.pos + first, split == 0 ? static_cast<bf16*>(p.z) : nullptr, p.z_stride, [](i32 r) { return CONV_HALO + r; });
 
-    MmaAccumulator<2, 4> sum;
-    sum.fill(0.0f);
-    for (i32 step = 0; step < steps; ++step) {
-        async_wait<STAGES - 2>();
-        __syncthreads();   // this step's weights (and z) are there for all, and nobody still reads the ones that the next load replaces
-        if (step + STAGES - 1 < steps) load(step + STAGES - 1);
-        async_commit();
-        GateTile::multiply(sum, tile + CONV_HALO * stride + step % terms * GATES_BK, stride, w_stage(step));
-        if (step % terms == terms - 1) {
-            GateTile::store(sum, weights, column_of_step(step), static_cast<bf16*>(p.gates), p.gates_stride, first, p.rows.tokens);
-            sum.fill(0.0f);
+    i32 step = 0;
+    for (i32 column = first_column; column < last_column; column += GATES_BN) {
+        Tile::Accumulator sum;
+        sum.fill(0.0f);
+        for (i32 term = 0; term < terms; ++term, ++step) {
+            async_wait<STAGES - 2>();
+            __syncthreads();   // this step's weights (and z) are there for all, and nobody still reads the ones that the next load replaces
+            load();
+            Tile::multiply(sum, tile + CONV_HALO * stride + term * GATES_BK, stride, w_stage(step));
         }
+        Tile::store(sum, weights, column, static_cast<bf16*>(p.gates), p.gates_stride, first, p.rows.tokens);
     }
     async_wait<0>();
 }

@@ -6,6 +6,7 @@
 //   sum of values o; decode_attention_combine merges a row's splits in ascending order. Slots that are not visible are never read.
 //   Probabilities stay float32. A padding row (pos -1) gets zeros.
 //
+// Source   as window_attention.cu
 // Shapes   qkv [rows, (heads + 2) * head_dim], row stride qkv_stride (only the rotated q is read); y [rows, heads * head_dim], row stride y_stride;
 //          ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots; 1 <= keys_visible <= ring_slots;
 //          workspace f32: o [rows][heads][splits][head_dim], then (m, l) [rows][heads][splits][2]
@@ -14,6 +15,7 @@
 //          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS
 //          decode_attention_combine: one thread per output element, 256 a block, no barriers
 // Variants VEC = 16-byte copies (head_dim, qkv_stride multiples of VEC; qkv and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
+// Aliasing none; the ring is only read
 // Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed
 // Error    half an ulp of y + 2 (head_dim * A + keys_visible + 16) * 2^-23 * sum p_j |v_j|, with p the exact probabilities and A the largest
 //          scale * sum |q_c k_jc| over the visible keys

@@ -9,7 +9,8 @@
 // Aliasing     none.
 // Determinism  rows are added in the order given: equal bits always.
 // Error        (rows of the id + 2)·2^-24 of scale · Σ |dx| + |d_table|.
-// Traffic      rows·width·sizeof(T) read, the rows of d_table that are met read and written once, two indices per row and thread, and what finds the ends of the runs.
+// Traffic      rows·width·sizeof(T) read, the rows of d_table that are met read and written once. Indices, mostly from the caches: every thread reads order and
+//              token of its block's row and of the one before; those that take a run also one of each row in it, and a bisection's to find its end.
 #include "include/vec.cuh"
 
 struct EmbeddingBackwardParams {

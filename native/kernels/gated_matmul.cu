@@ -15,8 +15,8 @@
 // Aliasing     none.
 // Determinism  as matmul.cu: gated_matmul_mma has the bits of matmul_mma (with the same FACTORS) followed by gelu_multiply, whatever the tile.
 // Error        g and u one ulp of T plus k · 2^-23 · sum |x · w|, then as gelu_multiply.
-// Traffic      gated_matmul_mma and gated_matmul_warpgroup (BM = 128, BN = 256) request x ceil(width / (BN / 2)) and w ceil(rows / BM) times, y once; gated_matmul_general x ceil(width / 2) and w
-//              ceil(rows / 4) times, mostly from the caches. Against the two kernels it saves the writing and reading of g|u: 4·rows·width elements.
+// Traffic      gated_matmul_mma and gated_matmul_warpgroup (BM = 128, BN = 256) request x ceil(width / (BN / 2)) and w ceil(rows / BM) times, y once;
+//              gated_matmul_general x ceil(width / 2) and w ceil(rows / 4) times, mostly from the caches. Against the two kernels it saves the writing and reading of g|u: 4·rows·width elements.
 #include "include/math.cuh"
 #include "include/matmul_tiles.cuh"
 #include "include/quad.cuh"

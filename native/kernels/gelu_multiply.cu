@@ -1,5 +1,6 @@
 // The middle of the gated MLP: y = round(gelu(g + bg) · (u + bu)), gelu in its tanh form
 //
+// Source       Shazeer, GLU Variants Improve Transformer, arXiv:2002.05202 (GEGLU), with the tanh form of Hendrycks and Gimpel, arXiv:1606.08415.
 // Shapes       gate_up T [rows, 2·width], g in the first half of a row, u in the second; bias T [2·width]; y T [rows, width].
 // Launch       grid (ceil(rows / ROWS) · ceil(width / (blockDim·VEC))), block (any size up to 256), columns fastest.
 //              A thread owns VEC columns of ROWS rows and reads their biases once.

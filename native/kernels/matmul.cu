@@ -5,7 +5,8 @@
 //              matmul_warpgroup  as matmul_mma, for sm_90a.
 //              matmul_skinny   for few rows; k and the strides of x and w in multiples of 16 bytes, as their addresses.
 //              matmul_general  anything. No TF32: products of f32 are f32 products.
-// Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes; Tiles = MatMulTiles<BM, BN, WM, WN>
+// Launch       matmul_mma      grid (ceil(rows / BM), ceil(columns / BN)), block (32 · BM/WM · BN/WN), dynamic shared 3 · (BM + BN) · 80 bytes;
+//                              Tiles = MatMulTiles<BM, BN, WM, WN>
 //              matmul_warpgroup  grid min(tiles of 128 x 256, multiprocessors), block (384), dynamic shared WarpgroupTiles::SHARED_BYTES; the maps'
 //                              boxes are 64 of k by 128 rows of x, 64 by 256 of w, with the swizzle of 128 bytes.
 //              matmul_skinny   grid (ceil(rows / BATCH), ceil(columns / 16)), block (128): a warp for four columns.
@@ -15,8 +16,8 @@
 //              number, or (matmul_mma) on the tile shape. The kernels differ from each other in that order: where results must
 //              not depend on the number of rows, matmul_mma serves all of them where it fits, else matmul_general.
 // Error        f32 accumulation, one rounding: one ulp of Out plus k · 2^-23 · sum |x · w|; with FACTORS 2^-24 of y more.
-// Traffic      least: each operand once. matmul_mma and matmul_warpgroup (BM = 128, BN = 256) request x ceil(columns / BN) and w ceil(rows / BM) times; matmul_skinny x
-//              ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
+// Traffic      least: each operand once. matmul_mma and matmul_warpgroup (BM = 128, BN = 256) request x ceil(columns / BN) and w ceil(rows / BM) times;
+//              matmul_skinny x ceil(columns / 4) and w ceil(rows / BATCH) times; matmul_general x ceil(columns / 4) and w ceil(rows / 4) times, mostly from the caches.
 #include "include/matmul_tiles.cuh"
 #include "include/quad.cuh"
 #include "include/vec.cuh"
@@ -79,7 +80,6 @@ GK_DEVICE void store_tile(const MatMulParams& p, const typename Tiles::Accumulat
 template <typename Tiles, bool FACTORS>
 GK_DEVICE void store_tile_wide(const MatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
     constexpr i32 VISITS = 2 * Tiles::MT;   // rows of a lane
-    static_assert(Tiles::NT % 4 == 0, "four fragments go together");
     #pragma unroll
     for (i32 g = 0; g < Tiles::NT / 4; ++g) {
         u32 words[VISITS][4];
@@ -101,6 +101,15 @@ GK_DEVICE void store_tile_wide(const MatMulParams& p, const typename Tiles::Accu
     }
 }
 
+// By whole sectors where the tile and y allow it.
+template <typename Tiles, typename Out, bool FACTORS>
+GK_DEVICE void store_sums(const MatMulParams& p, const typename Tiles::Accumulator& sum, i32 first_row, i32 first_column) {
+    if constexpr (sizeof(Out) == sizeof(bf16) && Tiles::NT % 4 == 0) {
+        if (p.columns % 8 == 0 && p.y_stride % 8 == 0 && reinterpret_cast<u64>(p.y) % 16 == 0) return store_tile_wide<Tiles, FACTORS>(p, sum, first_row, first_column);
+    }
+    store_tile<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
+}
+
 template <typename Tiles, typename Out, bool FACTORS = false>
 __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
     extern __shared__ Vec<bf16, 8> matmul_tiles[];
@@ -108,7 +117,7 @@ __global__ void __launch_bounds__(Tiles::THREADS) matmul_mma(MatMulParams p) {
     const typename Tiles::Accumulator sum = Tiles::run(
         RowsOf<bf16>{static_cast<const bf16*>(p.x), p.x_stride, first_row, p.rows},
         RowsOf<bf16>{static_cast<const bf16*>(p.w), p.w_stride, first_column, p.columns}, p.k, matmul_tiles[0].v);
-    store_tile<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
+    store_sums<Tiles, Out, FACTORS>(p, sum, first_row, first_column);
 }
 
 template <typename Out, bool FACTORS = false>
@@ -121,11 +130,7 @@ __global__ void __launch_bounds__(WarpgroupTiles::THREADS, 1) matmul_warpgroup(c
             tensor_copy(w, p.w, full, first_k, first_column);
         },
         [&](const WarpgroupTiles::Accumulator& sum, i32 first_row, i32 first_column) {
-            if constexpr (sizeof(Out) == sizeof(bf16)) {
-                const bool wide = p.plain.columns % 8 == 0 && p.plain.y_stride % 8 == 0 && reinterpret_cast<u64>(p.plain.y) % 16 == 0;
-                if (wide) return store_tile_wide<WarpgroupTiles, FACTORS>(p.plain, sum, first_row, first_column);
-            }
-            store_tile<WarpgroupTiles, Out, FACTORS>(p.plain, sum, first_row, first_column);
+            store_sums<WarpgroupTiles, Out, FACTORS>(p.plain, sum, first_row, first_column);
         });
 }
 

@@ -48,11 +48,9 @@ __global__ void __launch_bounds__(32 * (BM / WM) * (BN / WN)) matmul_input_gradi
             const bf16* const stage = tiles + step % STAGES * STAGE;
             mma_tile<BK / 16>(sum, MmaRowsA{stage + warp_row * mma_stride(BK), mma_stride(BK)}, MmaColumnsB{stage + DY_TILE + warp_column, mma_stride(BN)});
         });
-    for_each_pair(sum, [&](i32 r, i32 c, f32 first, f32 second) {
+    for_each_piece(sum, [&](i32 r, i32 c, const f32 (&piece)[8]) {
         const i32 row = first_row + warp_row + r, column = first_column + warp_column + c;
-        if (row >= p.rows || column >= p.k) return;
-        const f32 pair[2] = {first, second};
-        store_floats<2>(static_cast<bf16*>(p.dx) + row * p.dx_stride + column, pair);
+        if (row < p.rows && column < p.k) store_floats<8>(static_cast<bf16*>(p.dx) + row * p.dx_stride + column, piece);
     });
 }
 

@@ -11,6 +11,8 @@
 // h before each chunk, in order, into the place of A) and rg_lru_chunks (each chunk from its h, as rg_lru). Chunk k of row r has
 // place row_start[r]/chunk + r + k in the workspace: places never collide, and some stay unused.
 //
+// Source       De et al., Griffin, arXiv:2402.19427, and the code released with RecurrentGemma, whose lambda is minus the paper's Λ and which
+//              drops the root where a document starts.
 // Shapes       z, y, out, hidden T [tokens, width] (hidden may be null); gates T [tokens, 2·width], input gate logits first; lambda,
 //              y_bias T [width] (y_bias may be null); state f32 [width] per slot; workspace f32 [tokens/chunk + rows, 2, width]; inner strides 1.
 // Launch       rg_lru, rg_lru_carry: grid (rows · ceil(width / (blockDim·VEC))); the others: grid ((tokens/chunk + rows) · the same

@@ -13,6 +13,7 @@
 // carry into each chunk, last chunk first, into the place of A) and rg_lru_backward_chunks. Each row, or place, leaves its part of dlambda
 // in dlambda_parts; partial_sums adds them in order.
 //
+// Source       the derivatives of rg_lru.cu's formulas; the limit of 1/m is that of the code released with RecurrentGemma.
 // Shapes       z, y, hidden, dout, dz, dy T [tokens, width]; gates, dgates T [tokens, 2·width], input gate first; lambda, y_bias T [width]
 //              (y_bias may be null); dlambda_parts f32 [rows, width] or, chunked, [tokens/chunk + rows, width]; carries f32
 //              [tokens/chunk + rows, 2, width], chunked only; inner strides 1.
@@ -24,7 +25,8 @@
 // Error        with G°_t = a_{t+1}·G°_{t+1} + |dh_t|:
 //              E_t ≤ a_{t+1}·E_{t+1} + 2^-24·((8·|L_{t+1}| + 4)·a_{t+1}·G°_{t+1} + (24 + 8·|w|)·|dh_t| + G°_t) for G, w = 1.6·(u + 0.045·u³);
 //              chunked: 4·G°_t in place of G°_t. Each result is linear in G (dy: in dout·h): its error is E_t/|G_t| of its terms' magnitude,
-//              (64 + 24·|L|)·2^-24 of that magnitude, 2^-63 in m (where L is below the normal numbers), and half an ulp of T. dlambda: the sum of its terms' errors, and tokens·2^-24 of its terms.
+//              (64 + 24·|L|)·2^-24 of that magnitude, 2^-63 in m (where L is below the normal numbers), and half an ulp of T.
+//              dlambda: the sum of its terms' errors, and tokens·2^-24 of its terms.
 // Traffic      least: 10·tokens·width·sizeof(T) (z, y, hidden, dout, dz, dy once, both gates in and out), with 11 requested since a token's h is
 //              its own and its follower's; chunked: 3·tokens·width·sizeof(T) more, and the carries three times.
 #include "include/lru.cuh"

@@ -1,6 +1,7 @@
 // RMSNorm: y = round(x · (1 + scale) / sqrt(mean(x²) + eps)), the mean over a row
-// With RESIDUAL first sum = round(x + delta + bias), stored, and y is the norm of that rounded sum.
+// With RESIDUAL first sum = round(x + (delta + bias)), stored, and y is the norm of that rounded sum.
 //
+// Source       Zhang and Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467, with the scale stored around 0 as RecurrentGemma does.
 // Shapes       x, y, delta, sum T [rows, width]; scale, bias T [width] (bias may be null); inner strides 1.
 // Launch       grid (rows), block (THREADS).
 //              rms_norm keeps the row in registers: ITEMS·THREADS·VEC >= width; VEC > 1 needs width, strides and addresses in

@@ -6,6 +6,7 @@
 //   direction -1 turns by -theta instead: what undoes the rotation, and carries gradients back through it.
 //   channels from 2*half on, and the v head, are left as they are; so is a padding row (pos -1).
 //
+// Source   Su et al., RoFormer, arXiv:2104.09864; channels j and j + half make a pair, as in the code released with RecurrentGemma
 // Shapes   qkv [tokens, (heads + 2) * head_dim], row stride qkv_stride: heads of q, then the one k head, then v; pos i32[tokens]; phase u64[half]
 // Launch   one thread per (token, VEC neighbouring pairs), all heads; 256 threads a block; no barriers
 // Variants VEC = 16 bytes: half and qkv_stride multiples of VEC, qkv 16-byte aligned; VEC = 1: any

@@ -1,5 +1,6 @@
 // Soft-cap of logits: x ← cap · tanh(x / cap), in place
 //
+// Source       the head of the code released with RecurrentGemma. A cap of 0 leaves x alone.
 // Shapes       x f32 [rows, width], inner stride 1.
 // Launch       grid (rows · ceil(width / (blockDim·VEC))), block (any size up to 256), columns fastest; a thread owns VEC elements.
 //              VEC > 1 needs width, stride and address in multiples of VEC elements.

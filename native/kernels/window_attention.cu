@@ -9,14 +9,16 @@
 //   Padding rows (pos -1) get zeros. With log_sum_exp, for the backward pass, also ln sum_j exp(s_j), of the rounded weights; zero in padding rows.
 //   Without a ring (base null) nothing precedes the call: a row's first token sees itself alone, and keys_visible has no bound.
 //
+// Source   local multi-query attention of De et al., Griffin, arXiv:2402.19427; the running maximum is Milakov and Gimelshein's, arXiv:1805.02867
 // Shapes   qkv [tokens, (heads + 2) * head_dim], row stride qkv_stride: q heads, k, v; q and k already rotated; y [tokens, heads * head_dim],
 //          row stride y_stride; ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots;
-//          1 <= keys_visible <= ring_slots; log_sum_exp null or f32 [tokens, heads], row stride log_sum_exp_stride. The ring holds the tokens before this call; ring_append adds the call's own afterwards.
+//          1 <= keys_visible <= ring_slots; log_sum_exp null or f32 [tokens, heads], row stride log_sum_exp_stride.
+//          The ring holds the tokens before this call; ring_append adds the call's own afterwards.
 // Launch   grid (ceil(tokens / tile_tokens), ceil(heads / tile_heads)); tile rows are (token, head), head fastest, tile_tokens * tile_heads of
 //          at most ROWS; dynamic shared memory as WindowAttention.cs computes it. A tile that holds parts of several documents treats them
 //          one after another.
 // Variants window_attention: any head_dim up to 1024, both types, 128 threads; VEC = 16-byte accesses, VEC = 1 any alignment.
-//          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned.
+//          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned; approx_exp2 for the weights.
 //          One op uses one tile size per head_dim and variant; the variants differ in the order of the sums only.
 // Aliasing y and log_sum_exp do not overlap each other, qkv or the ring; the ring is read only
 // Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with u = 2^-9 for bfloat16 and 0 for float32,
@@ -265,10 +267,7 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
         const i32 first_key = first_visible(s.position, p.keys_visible, s.oldest);
         const i32 last_tile = last_position / KEYS;
         const auto stage = [&](bf16* tile, const KeySource<bf16>& source, i32 index) {
-            stage_rows_async<HEAD_DIM, KEYS, THREADS>(tile, p.qkv, [&](int j) -> const bf16* {
-                const i32 position = index * KEYS + j;
-                return position >= first_key && position <= last_position ? source.at(position) : nullptr;
-            });
+            stage_keys_async<HEAD_DIM, KEYS, THREADS>(tile, source, index * KEYS, first_key, last_position, p.qkv);
         };
 
         __syncthreads();                                            // the segment before is done with shared memory
@@ -279,13 +278,14 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
         stage(keys, key_rows, first_key / KEYS);
         stage(values, value_rows, first_key / KEYS);
 
-        i32 position[2], from[2];                                   // of this lane's two queries
-        f32 maximum[2] = {minus_infinity(), minus_infinity()}, total[2] = {0.0f, 0.0f};
+        LaneSoftmax softmax;
         #pragma unroll
         for (int i = 0; i < 2; ++i) {
-            position[i] = s.position + (first_row + MmaAccumulator<1, 1>::row(0, 2 * i)) / heads;
-            from[i] = first_visible(position[i], p.keys_visible, s.oldest);
+            softmax.position[i] = s.position + (first_row + MmaAccumulator<1, 1>::row(0, 2 * i)) / heads;
+            softmax.from[i] = first_visible(softmax.position[i], p.keys_visible, s.oldest);
         }
+        softmax.unmasked_first = first_visible(s.position + min_of(first_row + 15, rows - 1) / heads, p.keys_visible, s.oldest);
+        softmax.unmasked_last = s.position + first_row / heads;
         MmaAccumulator<1, NT> out;
         out.fill(0.0f);
 
@@ -297,34 +297,14 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
                 score.fill(0.0f);
                 mma_tile<KT>(score, MmaRowsA{queries + first_row * STRIDE, STRIDE}, MmaRowsB{keys, STRIDE});
 
-                f32 tile_maximum[2] = {minus_infinity(), minus_infinity()}, base[2], factor[2];
-                #pragma unroll
-                for (int n = 0; n < KEYS / 8; ++n)
+                f32 factor[2];
+                softmax.soften(score.v[0], tile * KEYS, p.scale_log2, factor);
+                if (!warp_all(factor[0] == 1.0f && factor[1] == 1.0f)) {    // seldom, once a maximum has been found
                     #pragma unroll
-                    for (int e = 0; e < 4; ++e) {
-                        const i32 key = tile * KEYS + MmaAccumulator<1, 1>::column(n, e);
-                        f32& x = score.v[0][n][e];
-                        x = key >= from[e / 2] && key <= position[e / 2] ? x * p.scale_log2 : minus_infinity();
-                        tile_maximum[e / 2] = fmaxf(tile_maximum[e / 2], x);
-                    }
-                warp_max<4>(tile_maximum);
-                #pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    factor[i] = raise_maximum(maximum[i], tile_maximum[i], base[i]);
-                    total[i] *= factor[i];
+                    for (int n = 0; n < NT; ++n)
+                        #pragma unroll
+                        for (int e = 0; e < 4; ++e) out.v[0][n][e] *= factor[e / 2];
                 }
-                #pragma unroll
-                for (int n = 0; n < KEYS / 8; ++n)
-                    #pragma unroll
-                    for (int e = 0; e < 4; ++e) {
-                        f32& x = score.v[0][n][e];
-                        x = round_to<bf16>(exp2f(x - base[e / 2]));
-                        total[e / 2] += x;
-                    }
-                #pragma unroll
-                for (int n = 0; n < NT; ++n)
-                    #pragma unroll
-                    for (int e = 0; e < 4; ++e) out.v[0][n][e] *= factor[e / 2];
             }
             async_wait<0>();
             __syncthreads();                                        // values have landed, and nobody reads the keys any more
@@ -335,20 +315,18 @@ __global__ void __launch_bounds__(256) window_attention_mma(WindowAttentionParam
         }
 
         if (active) {
-            warp_sum<4>(total);
+            warp_sum<4>(softmax.total);
+            f32 factor[2];
+            bf16* y[2];
             #pragma unroll
             for (int i = 0; i < 2; ++i) {
                 const i32 row = first_row + MmaAccumulator<1, 1>::row(0, 2 * i);
-                if (row >= rows) continue;
-                const f32 factor = 1.0f / total[i];
-                if (lane_id() % 4 == 0) store_log_sum_exp(p, s.first + row / heads, first_head + row % heads, maximum[i], total[i]);
-                bf16* y = static_cast<bf16*>(p.y) + (s.first + row / heads) * p.y_stride + static_cast<i64>(first_head + row % heads) * HEAD_DIM;
-                #pragma unroll
-                for (int n = 0; n < NT; ++n) {
-                    const f32 pair[2] = {out.v[0][n][2 * i] * factor + 0.0f, out.v[0][n][2 * i + 1] * factor + 0.0f};
-                    store_floats<2>(y + MmaAccumulator<1, 1>::column(n, 0), pair);
-                }
+                const i64 token = s.first + row / heads, head = first_head + row % heads;
+                factor[i] = 1.0f / softmax.total[i];
+                y[i] = row < rows ? static_cast<bf16*>(p.y) + token * p.y_stride + head * HEAD_DIM : nullptr;
+                if (row < rows && lane_id() % 4 == 0) store_log_sum_exp(p, token, head, softmax.maximum[i], softmax.total[i]);
             }
+            store_lane_rows(out.v[0], factor, y);
         }
         t = s.end;
     }

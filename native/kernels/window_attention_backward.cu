@@ -19,8 +19,8 @@
 // Variants LANES neighbouring threads share the channels of a head; VEC = 16-byte accesses, VEC = 1 any alignment; LANES = 1 meets nobody.
 //          _mma: bfloat16, head_dim a multiple of 16 up to 256, everything 16-byte aligned. Tiles of keys and of queries lie at absolute positions.
 // Aliasing dqkv overlaps nothing
-// Determinism sums run over ascending keys, and over ascending tokens with the heads of each in order (in the mma variants by tiles of them): the bits of a token's gradients depend on its
-//          own document alone, not on its place in the call or on its neighbours; equal bits on every run.
+// Determinism sums run over ascending keys, and over ascending tokens with the heads of each in order (in the mma variants by tiles of them): the bits of
+//          a token's gradients depend on its own document alone, not on its place in the call or on its neighbours; equal bits on every run.
 // Error    with u = 2^-9 for bfloat16 and 0 for float32, e = 2^-23, A the largest scale * sum |q_c k_jc| of a query, n the terms of the sum,
 //          P_ij = (u + (head_dim * A + |log_sum_exp| + 16) e) p_ij and
 //          S_ij = P_ij (|dy_i . v_j| + |D_i|) + p_ij (u sum |dy_c y_c| + head_dim e (sum |dy_c v_jc| + sum |dy_c y_c|)):
@@ -250,17 +250,14 @@ GK_DEVICE const bf16* slope_row(const WindowAttentionBackwardParams& p, i64 toke
 // A warp's 16 rows of a gradient, from `first` on of those below `rows`; `row_at` gives their addresses.
 template <int NT, typename RowAt>
 GK_DEVICE void store_gradient(const MmaAccumulator<1, NT>& sum, i32 first, i32 rows, f32 factor, const RowAt& row_at) {
+    const f32 factors[2] = {factor, factor};
+    bf16* gradient[2];
     #pragma unroll
     for (int i = 0; i < 2; ++i) {
         const i32 row = first + MmaAccumulator<1, 1>::row(0, 2 * i);
-        if (row >= rows) continue;
-        bf16* gradient = row_at(row);
-        #pragma unroll
-        for (int n = 0; n < NT; ++n) {
-            const f32 pair[2] = {sum.v[0][n][2 * i] * factor + 0.0f, sum.v[0][n][2 * i + 1] * factor + 0.0f};   // + 0: a zero has one sign
-            store_floats<2>(gradient + MmaAccumulator<1, 1>::column(n, 0), pair);
-        }
+        gradient[i] = row < rows ? row_at(row) : nullptr;
     }
+    store_lane_rows(sum.v[0], factors, gradient);
 }
 
 template <int HEAD_DIM, int ROWS, int KEYS>
@@ -290,11 +287,8 @@ __global__ void __launch_bounds__(ROWS * 2, 1) window_attention_backward_queries
         const i32 last_position = s.position + (s.end - s.first) - 1;
         const i32 first_key = first_visible(s.position, p.keys_visible, s.call_position);
         const auto stage = [&](bf16* tile, i32 index, i32 part) {
-            stage_rows_async<HEAD_DIM, KEYS, THREADS>(tile, p.qkv, [&](int j) -> const bf16* {
-                const i32 position = index * KEYS + j;
-                if (position < first_key || position > last_position) return nullptr;
-                return query_row(p, s.call_token + (position - s.call_position), p.heads + part, HEAD_DIM);
-            });
+            const KeySource<bf16> source{query_row(p, s.call_token, p.heads + part, HEAD_DIM), nullptr, p.qkv_stride, s.call_position, 1, HEAD_DIM};
+            stage_keys_async<HEAD_DIM, KEYS, THREADS>(tile, source, index * KEYS, first_key, last_position, p.qkv);
         };
 
         __syncthreads();                                            // the segment before is done with shared memory
@@ -399,25 +393,26 @@ __global__ void __launch_bounds__(BACKWARD_THREADS, 1) window_attention_backward
         for (i32 tile = s.position / p.tile_tokens; tile <= last_query / p.tile_tokens; ++tile) {
             for (i32 first_head = 0; first_head < p.heads; first_head += p.tile_heads) {
                 const i32 heads = min_of(p.tile_heads, p.heads - first_head);
+                const TileRows tile_rows(heads);
                 const auto position_of = [&](int row) {             // of a query of the tile, or -1
-                    const i32 position = tile * p.tile_tokens + row / heads;
+                    const i32 position = tile * p.tile_tokens + tile_rows.token(row);
                     return row < p.tile_tokens * heads && position >= s.position && position <= last_query ? position : -1;
                 };
                 const auto token_of = [&](i32 position) { return static_cast<i64>(t) + (position - s.position); };
                 stage_rows_async<HEAD_DIM, ROWS, BACKWARD_THREADS>(queries, p.qkv, [&](int row) -> const bf16* {
                     const i32 position = position_of(row);
-                    return position >= 0 ? query_row(p, token_of(position), first_head + row % heads, HEAD_DIM) : nullptr;
+                    return position >= 0 ? query_row(p, token_of(position), first_head + tile_rows.head(row), HEAD_DIM) : nullptr;
                 });
                 stage_rows_async<HEAD_DIM, ROWS, BACKWARD_THREADS>(slopes, p.qkv, [&](int row) -> const bf16* {
                     const i32 position = position_of(row);
-                    return position >= 0 ? slope_row(p, token_of(position), first_head + row % heads, HEAD_DIM) : nullptr;
+                    return position >= 0 ? slope_row(p, token_of(position), first_head + tile_rows.head(row), HEAD_DIM) : nullptr;
                 });
                 if (threadIdx.x < ROWS) {
                     const i32 row = threadIdx.x, position = position_of(row);
                     const i64 token = token_of(position);
                     positions[row] = position;
-                    log_sum_exp[row] = position >= 0 ? p.log_sum_exp[token * p.log_sum_exp_stride + first_head + row % heads] : 0.0f;
-                    delta[row] = position >= 0 ? p.delta[token * p.heads + first_head + row % heads] : 0.0f;
+                    log_sum_exp[row] = position >= 0 ? p.log_sum_exp[token * p.log_sum_exp_stride + first_head + tile_rows.head(row)] : 0.0f;
+                    delta[row] = position >= 0 ? p.delta[token * p.heads + first_head + tile_rows.head(row)] : 0.0f;
                 }
                 async_wait<0>();
                 __syncthreads();

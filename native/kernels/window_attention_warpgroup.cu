@@ -15,10 +15,8 @@
 // Bytes    q and y once; keys and values of the tiles seen: (tokens of a block + keys_visible + 2 KEYS) * 2 * head_dim elements per block of 128 / heads tokens
 //
 // Unproved: this compiles for sm_90a, but has not run on a GPU so far; tests ran it on the emulator.
-#include "include/approx.cuh"
-#include "include/async_copy.cuh"
+#include "include/attention_mma.cuh"
 #include "include/bulk_copy.cuh"
-#include "include/mma.cuh"
 #include "include/warpgroup.cuh"
 #include "include/window_attention.cuh"
 
@@ -121,8 +119,8 @@ GK_DEVICE void copy_tile(bf16* tile, const KeySource<bf16>& source, i32 origin, 
     using Tile = Panels<HEAD_DIM, KEYS>;
     constexpr int STEP = COPIERS / Tile::PIECES;
     const int thread = threadIdx.x % COPIERS, piece = thread % Tile::PIECES, first_row = thread / Tile::PIECES;
-    const bool in_call = origin >= source.call_position, in_ring = origin + KEYS <= source.call_position;
-    if (origin >= range.first && origin + KEYS - 1 <= range.last && (in_call || (in_ring && origin % source.ring_slots + KEYS <= source.ring_slots))) {
+    const bool in_call = origin >= source.call_position;
+    if (origin >= range.first && origin + KEYS - 1 <= range.last && (in_call || source.ring_holds(origin, KEYS))) {
         const bf16* from = source.at(origin + first_row) + 8 * piece;
         const i64 step = STEP * (in_call ? source.call_stride : HEAD_DIM);
         #pragma unroll 8
@@ -152,20 +150,15 @@ struct QueryGroup {
     f32 out[NT][4];
     f32 score[KEYS / 8][4];                 // … and then the weights
     u32 weights[KEYS / 16][4];              // as an operand
-    f32 maximum[2], total[2], factor[2];    // of this lane's two queries; factor: of what the tile before has left
-    i32 position[2], from[2];               // a query sees keys [from, position]
-    i32 unmasked_first, unmasked_last;      // keys that all queries see
+    LaneSoftmax softmax;
+    f32 factor[2];                          // of what the tile before has left
 
     GK_DEVICE void start() {
         #pragma unroll
         for (int n = 0; n < NT; ++n)
             #pragma unroll
             for (int e = 0; e < 4; ++e) out[n][e] = 0.0f;
-        #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            maximum[i] = minus_infinity();
-            total[i] = 0.0f;
-        }
+        softmax = LaneSoftmax();
     }
 
     // Starts the scores of a tile.
@@ -188,41 +181,6 @@ struct QueryGroup {
         #pragma unroll
         for (int k = 0; k < KEYS / 16; ++k) warpgroup_product<true>(out, weights[k], warpgroup_advance(b, k * 2048));
         warpgroup_commit();
-    }
-
-    // Scores of the tile that begins with position `origin` become weights.
-    GK_DEVICE void soften(i32 origin, f32 scale_log2) {
-        if (origin < unmasked_first || origin + KEYS - 1 > unmasked_last) {
-            #pragma unroll
-            for (int n = 0; n < KEYS / 8; ++n)
-                #pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    const i32 key = origin + MmaAccumulator<1, 1>::column(n, e);
-                    if (key < from[e / 2] || key > position[e / 2]) score[n][e] = minus_infinity();
-                }
-        }
-        f32 tile_maximum[2] = {minus_infinity(), minus_infinity()}, base[2];
-        #pragma unroll
-        for (int n = 0; n < KEYS / 8; ++n)
-            #pragma unroll
-            for (int e = 0; e < 4; ++e) tile_maximum[e / 2] = fmaxf(tile_maximum[e / 2], score[n][e]);
-        warp_max<4>(tile_maximum);
-        #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            factor[i] = raise_maximum(maximum[i], tile_maximum[i] * scale_log2, base[i]);
-            total[i] *= factor[i];
-        }
-        #pragma unroll
-        for (int n = 0; n < KEYS / 8; ++n)
-            #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-                f32* const x = &score[n][2 * i];
-                const u32 pair = mma_pack(approx_exp2(fmaf(x[0], scale_log2, -base[i])), approx_exp2(fmaf(x[1], scale_log2, -base[i])));
-                x[0] = __uint_as_float(pair << 16);
-                x[1] = __uint_as_float(pair & 0xFFFF0000u);
-                total[i] += x[0];
-                total[i] += x[1];
-            }
     }
 
     GK_DEVICE void pack_weights() {
@@ -248,7 +206,7 @@ struct QueryGroup {
         warpgroup_wait<0>();
         warpgroup_settle(score);
         keys.release();
-        soften(first * KEYS, scale_log2);
+        softmax.soften(score, first * KEYS, scale_log2, factor);
         pack_weights();
         values.wait_full();
         for (i32 tile = first + 1; tile <= last; ++tile) {
@@ -257,7 +215,7 @@ struct QueryGroup {
             warpgroup_wait<1>();
             warpgroup_settle(score);
             keys.release();
-            soften(tile * KEYS, scale_log2);
+            softmax.soften(score, tile * KEYS, scale_log2, factor);
             values.wait_full(1);   // the next ones; here, since NVIDIA's compiler moves no arithmetic across: it would wait for the product first otherwise
             warpgroup_wait<0>();
             warpgroup_settle(out);
@@ -274,21 +232,18 @@ struct QueryGroup {
 
     // The lane's rows, if they are among [begin, end).
     GK_DEVICE void store(const WindowAttentionParams& p, const BlockRows& block, i32 lane_row, i32 begin, i32 end) {
-        warp_sum<4>(total);
+        warp_sum<4>(softmax.total);
+        f32 inverse[2];
+        bf16* y[2];
         #pragma unroll
         for (int i = 0; i < 2; ++i) {
-            const i32 row = lane_row + 8 * i;
-            if (row < begin || row >= end) continue;
-            const i32 token = block.token_of(row), head = block.head_of(row);
-            const f32 inverse = 1.0f / total[i];
-            if (lane_id() % 4 == 0) store_log_sum_exp(p, token, head, maximum[i], total[i]);
-            bf16* y = static_cast<bf16*>(p.y) + token * p.y_stride + static_cast<i64>(head) * HEAD_DIM;
-            #pragma unroll
-            for (int n = 0; n < NT; ++n) {
-                const f32 pair[2] = {out[n][2 * i] * inverse + 0.0f, out[n][2 * i + 1] * inverse + 0.0f};   // + 0: a zero has one sign
-                store_floats<2>(y + MmaAccumulator<1, 1>::column(n, 0), pair);
-            }
+            const i32 row = lane_row + 8 * i, token = block.token_of(row), head = block.head_of(row);
+            const bool mine = row >= begin && row < end;
+            inverse[i] = 1.0f / softmax.total[i];
+            y[i] = mine ? static_cast<bf16*>(p.y) + token * p.y_stride + static_cast<i64>(head) * HEAD_DIM : nullptr;
+            if (mine && lane_id() % 4 == 0) store_log_sum_exp(p, token, head, softmax.maximum[i], softmax.total[i]);
         }
+        store_lane_rows(out, inverse, y);
     }
 };
 
@@ -323,10 +278,10 @@ __global__ void __launch_bounds__((CONSUMERS + 1) * GROUP, 1) window_attention_w
     const i64 first_row = static_cast<i64>(gridDim.x - 1 - blockIdx.x) * (CONSUMERS * GROUP_ROWS);
     const BlockRows block{static_cast<i32>(first_row / p.heads), static_cast<i32>(first_row % p.heads), p.heads};
     const i32 end = min_of(block.token_of(CONSUMERS * GROUP_ROWS - 1) + 1, p.rows.tokens);
-    const int group = threadIdx.x / GROUP;
+    const int group = warpgroup_id();
 
     if (group == CONSUMERS) {
-        registers_decrease<40>();
+        registers_decrease<56>();
         const int part = threadIdx.x % GROUP / COPIERS;
         TileQueue queue = part == 0 ? keys : values;
         for_each_segment(p, block.token, end, [](i32) {}, [&](const Segment& s) {
@@ -339,7 +294,7 @@ __global__ void __launch_bounds__((CONSUMERS + 1) * GROUP, 1) window_attention_w
             }
         });
     } else {
-        registers_increase<232>();
+        registers_increase<224>();
         bf16* const queries = tiles + group * Queries::TILE;
         const i32 group_row = group * GROUP_ROWS, lane_row = group_row + warp_id() % 4 * 16 + lane_id() / 4;
         #pragma unroll 4
@@ -376,14 +331,14 @@ __global__ void __launch_bounds__((CONSUMERS + 1) * GROUP, 1) window_attention_w
                 if (rows.first < rows.end) {
                     const i32 first = position_of(rows.first), last = position_of(rows.end - 1);
                     skip_to(first_visible(first, p.keys_visible, s.oldest) / KEYS);
+                    state.start();
                     #pragma unroll
                     for (int i = 0; i < 2; ++i) {
-                        state.position[i] = position_of(lane_row + 8 * i);
-                        state.from[i] = first_visible(state.position[i], p.keys_visible, s.oldest);
+                        state.softmax.position[i] = position_of(lane_row + 8 * i);
+                        state.softmax.from[i] = first_visible(state.softmax.position[i], p.keys_visible, s.oldest);
                     }
-                    state.unmasked_first = first_visible(last, p.keys_visible, s.oldest);
-                    state.unmasked_last = first;
-                    state.start();
+                    state.softmax.unmasked_first = first_visible(last, p.keys_visible, s.oldest);
+                    state.softmax.unmasked_last = first;
                     state.run(queries, keys, values, tile, last / KEYS, p.scale_log2);
                     tile = last / KEYS + 1;
                     state.store(p, block, lane_row, rows.first, rows.end);

@@ -157,7 +157,13 @@ internal static class OpEstimates
     public static LaunchEstimate Gates(double n, double w, double blocks)
     {
         Work least = ProductWork.Gates(n, w, blocks, S);
-        return new("gates_mma<3>", Tiles(n, 64) * blocks * Tiles(w / blocks, 64)) { Bytes = least.Bytes, MatrixFlops = least.Flops, Instructions = TileInstructions(least.Flops), InFlight = 64 };
+        return new("gates_mma<128, 3>", Tiles(n, 128) * blocks * Tiles(w / blocks, 64))
+        {
+            Bytes = least.Bytes,
+            MatrixFlops = least.Flops,
+            Instructions = TileInstructions(least.Flops, 5.5) + (8 * n * w),
+            InFlight = 64,
+        };
     }
 
     // The gates' tiles, each of which makes its z first; their weights come once for every 64 tokens from the level-2 cache, hidden beside the instructions.
@@ -165,7 +171,7 @@ internal static class OpEstimates
     {
         Work least = FusedWork.ConvGates(n, w, blocks, 4, S);
         double flops = ProductWork.Gates(n, w, blocks, S).Flops;
-        return new("conv_gates<3>", Tiles(n, 64) * blocks) { Bytes = least.Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops) + (20 * n * w), InFlight = 64 };
+        return new("conv_gates<3>", Tiles(n, 64) * blocks) { Bytes = least.Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops, 6) + (28 * n * w), InFlight = 64 };
     }
 
     // The tile of plain products with gelu and its product behind: about 40 instructions a result.
@@ -176,33 +182,40 @@ internal static class OpEstimates
         {
             Bytes = least.Bytes,
             MatrixFlops = least.Flops,
-            Instructions = (least.Flops / 4096 * 3 * 32) + (40 * n * columns / 2),
+            Instructions = TileInstructions(least.Flops, 5) + (40 * n * columns / 2),
             InFlight = 64,
         };
     }
 
     private static LaunchEstimate[] GatesBackward(double n, double w, double blocks)
     {
-        double b = w / blocks, tiles = Tiles(b, 64), slices = Math.Clamp(Math.Floor(2.0 * Chip.Sm90.Multiprocessors / (2 * blocks * tiles * tiles)), 1, Tiles(n, 256));
+        const double side = 128;
+        double b = w / blocks, tiles = Tiles(b, side), slices = Math.Clamp(Math.Floor(2.0 * Chip.Sm90.Multiprocessors / (2 * blocks * tiles * tiles)), 1, Tiles(n, 256));
         double flops = ProductWork.GatesBackward(n, w, blocks, S).Flops / 2;
         return
         [
-            new("gates_input_gradient_mma", Tiles(n, 64) * blocks * tiles) { Bytes = 4 * n * w * S, MatrixFlops = flops, Instructions = TileInstructions(flops), InFlight = 64 },
-            new("gates_weight_gradient_mma", tiles * tiles * 2 * blocks * slices) { Bytes = 3 * n * w * S + slices * 2 * w * b * Float, MatrixFlops = flops, Instructions = TileInstructions(flops), InFlight = 64 },
+            new("gates_input_gradient_mma<128, 64, 32>", Tiles(n, side) * blocks * tiles) { Bytes = 4 * n * w * S, MatrixFlops = flops, Instructions = TileInstructions(flops, 6) + (8 * n * w), InFlight = 64 },
+            new("gates_weight_gradient_mma<128, 64, 32>", tiles * tiles * 2 * blocks * slices)
+            {
+                Bytes = (3 * n * w * S) + (slices * 2 * w * b * Float),
+                MatrixFlops = flops,
+                Instructions = TileInstructions(flops, 4.5),
+                InFlight = 64,
+            },
             PartialSums(slices, w * b), PartialSums(slices, w * b),
         ];
     }
 
-    // An m16n8k16 product does 4,096 operations; a 64 x 64 tile issues about 12 instructions of a warp for each: loads of fragments, copies, addresses.
-    private static double TileInstructions(double flops) => flops / 4096 * 12 * 32;
+    // An m16n8k16 product does 4,096 operations, and so many instructions of a warp stand around each: loads of fragments, copies, addresses.
+    private static double TileInstructions(double flops, double each) => flops / 4096 * each * 32;
 
-    // A 128 x 128 tile of these issues about three, and is too large for few rows; its 64 x 64 one about five. The sums of squares come back from the level-2 cache.
+    // A 128 x 128 tile of these issues about five and a half, and is too large for few rows; its 64 x 64 one about eight. The sums of squares come back from the level-2 cache.
     private static LaunchEstimate[] ResidualMatMul(double n, double d, double k)
     {
         Work least = ProductWork.ResidualMatMul(n, d, k, S);
         double squares = Float * n * Tiles(d, 32);
         bool large = Tiles(n, 128) * Tiles(d, 128) >= Chip.Sm90.Multiprocessors;
-        double instructions = (least.Flops / 4096 * (large ? 3 : 5) * 32) + (12 * n * d);
+        double instructions = TileInstructions(least.Flops, large ? 5.5 : 8) + (12 * n * d);
         LaunchEstimate product = large
             ? new("residual_matmul_mma<MatMulTiles<128, 128, 64, 32>>", Tiles(n, 128) * Tiles(d, 128))
             : new("residual_matmul_mma<MatMulTiles<64, 64, 32, 32>>", Tiles(n, 64) * Tiles(d, 64));
@@ -248,7 +261,7 @@ internal static class OpEstimates
         double tile = Math.Floor(128 / heads), pairs = Math.Min(t, window + tile / 2 + 32);   // keys of a tile's rows, masked ones at the band's edges too
         double flops = t > window ? 4 * d * heads * batch * (AttentionWork.Pairs(t, window) + t * (pairs - window)) : 4 * d * heads * batch * AttentionWork.Pairs(t, window);
         flops *= 128 / (tile * heads);   // rows without a head
-        return new("window_attention_mma<256, 32>", batch * Tiles(t, tile)) { Bytes = AttentionWork.Window(batch, t, heads, d, window, S).Bytes, MatrixFlops = flops, Instructions = flops / 4096 * 5 * 32 };
+        return new("window_attention_mma<256, 32>", batch * Tiles(t, tile)) { Bytes = AttentionWork.Window(batch, t, heads, d, window, S).Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops, 5.5) };
     }
 
     // Blocks are full, and those that see few keys come last. Shared memory gives keys and values at 9/10 of the tensor cores' pace, and a block's first tile and
@@ -274,8 +287,8 @@ internal static class OpEstimates
         return
         [
             new("window_attention_delta<bf16, 256, 8>", Tiles(batch * t * heads, 4)) { Bytes = 2 * batch * t * heads * d * S, ReadsOnly = true },
-            new("window_attention_backward_queries_mma<256, 64, 32>", batch * Tiles(t * heads, 64)) { Bytes = least.Bytes, MatrixFlops = queries, Instructions = queries / 4096 * 6 * 32 },
-            new("window_attention_backward_keys_mma<256, 128, 16>", batch * Tiles(t, 64) * 2) { Bytes = least.Bytes, MatrixFlops = keys, Instructions = keys / 4096 * 6 * 32 },
+            new("window_attention_backward_queries_mma<256, 64, 32>", batch * Tiles(t * heads, 64)) { Bytes = least.Bytes, MatrixFlops = queries, Instructions = TileInstructions(queries, 6) },
+            new("window_attention_backward_keys_mma<256, 128, 16>", batch * Tiles(t, 64) * 2) { Bytes = least.Bytes, MatrixFlops = keys, Instructions = TileInstructions(keys, 7) },
         ];
     }
 

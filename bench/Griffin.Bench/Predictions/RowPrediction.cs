@@ -30,6 +30,7 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     // Passes over a piece of logits that a loss over products makes: written, read twice, their gradient written and read twice; in bytes an entry.
     private const double LogitBytes = 4 + 8 + 2 + 4;
     private const int LaunchesOfRecurrentLayer = 5, LaunchesOfAttentionLayer = 6, LaunchesOfFrame = 5;
+    private const int LaunchesOfUnfusedLayer = 10, LaunchesOfUnfusedFrame = 7;
 
     /// <summary>The prediction of a row; null where none is made.</summary>
     public static RowPrediction? Of(BenchRow row, RowList rows)
@@ -50,9 +51,9 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
             "residual_matmul_warpgroup" => Warpgroups(row["rows"], row["width"], least),
             "gate_up_gelu" when row["rows"] <= 64 => new(Launch + least.Bytes / Ceilings.ReadBytes / SkinnyShare, "skinny product, epilogue inside", 0),
             "gate_up_gelu" => new(Launch + least.Flops / Ceilings.Flops + One(OpEstimates.GeluMultiply(row["rows"], row["columns"] / 2.0)), "cuBLAS, gelu_multiply", 0),
-            "decode" => DecodeStep(model!, least, row["batch"] <= FusedRows ? EarlyLaunch : Launch),
-            "decode_serial" => DecodeStep(model!, least, Launch),
-            "cost" => DecodeStep(model!, least, EarlyLaunch, row["steps"]),
+            "decode" => DecodeSteps(model!, least, row["batch"], EarlyLaunch),
+            "decode_serial" => DecodeSteps(model!, least, row["batch"], Launch),
+            "cost" => DecodeSteps(model!, least, row["batch"], EarlyLaunch, row["steps"]),
             "prefill" => new(Layers(model!, row["batch"], row["tokens"]) + least.Flops / Ceilings.Flops, "cuBLAS, elementwise kernels, mma attention", 0),
             "linear_cross_entropy" => new(
                 least.Flops / Ceilings.Flops + row["rows"] * row["vocabulary"] * LogitBytes / Ceilings.CopyBytes, "cuBLAS, cross_entropy", 0),
@@ -80,11 +81,15 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
         return new(Launch + LaunchEstimate.Fill + Math.Max(products, least.Bytes / Ceilings.CopyBytes), "products by warpgroups", waves);
     }
 
-    private static RowPrediction DecodeStep(GriffinConfig model, Work least, double launch, double steps = 1)
+    // Steps of many rows take a kernel for each op, one after the other, and their products go to cuBLAS.
+    private static RowPrediction DecodeSteps(GriffinConfig model, Work least, double rows, double fusedLaunch, double steps = 1)
     {
-        int launches = LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + LaunchesOfFrame;
+        bool fused = rows <= FusedRows;
+        int launches = fused
+            ? LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + LaunchesOfFrame
+            : LaunchesOfUnfusedLayer * model.Layers + LaunchesOfUnfusedFrame;
         double bytes = least.Bytes / Ceilings.ReadBytes / SkinnyShare;
-        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + steps * launches * launch, $"{launches} launches, skinny products", 0);
+        return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + steps * launches * (fused ? fusedLaunch : Launch), $"{launches} launches, {(fused ? "skinny products" : "cuBLAS")}", 0);
     }
 
     // What lies between the products of a prefill; their own operations are in the row's least work, attention's useful ones too, at the rate of cuBLAS.

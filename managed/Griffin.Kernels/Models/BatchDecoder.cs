@@ -100,10 +100,6 @@ public sealed class BatchDecoder : IDisposable
         if (_graph.Owner == this) _graph.Owner = null;
     }
 
-    // The decoder's settings hold also after its state was reset, restored or copied into.
-    private void Configure(int row)
-    {
-        _session.States.Samplers.Configure(_states[row].Slot, _settings[row]);
-        _versions[row] = _states[row].Version;
-    }
+    // The decoder's settings hold also after its state was reset, restored or copied into, or served another decoder.
+    private void Configure(int row) => _versions[row] = _states[row].Configure(_settings[row]);
 }

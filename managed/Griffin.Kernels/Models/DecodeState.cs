@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Griffin.Kernels.Ops;
 
 namespace Griffin.Kernels.Models;
 
@@ -35,7 +36,7 @@ public sealed class DecodeState : IDisposable
 
     internal int Slot { get; }
 
-    /// <summary>Changes whenever the slot's content, the sampler's included, was replaced and not moved on.</summary>
+    /// <summary>Changes whenever the slot's content, or the sampler's settings, were replaced and not moved on.</summary>
     internal int Version { get; private set; }
 
     /// <summary>Forgets everything. What the memory holds, even NaN, has no effect on what follows.</summary>
@@ -142,6 +143,14 @@ public sealed class DecodeState : IDisposable
 
         Seen = PackedCall.SeenAfter(positions, Seen);
         NextPosition = positions[last] + 1;
+    }
+
+    /// <summary>Sets how tokens are drawn; what was counted stays.</summary>
+    /// <returns>The version from now on: whoever set it otherwise before finds that his no longer holds.</returns>
+    internal int Configure(SamplerSettings settings)
+    {
+        _pool.Samplers.Configure(Slot, settings);
+        return ++Version;
     }
 
     internal bool BelongsTo(StatePool pool) => _pool == pool;

@@ -148,7 +148,7 @@ public sealed record GriffinConfig
     /// <summary>Parameters of the embedding table: V·d.</summary>
     public long EmbeddingParameters => (long)Vocabulary * Width;
 
-    /// <summary>Parameters outside the embedding table (specification §13.1).</summary>
+    /// <summary>Parameters outside the embedding table.</summary>
     public long NonEmbeddingParameters
     {
         get
@@ -176,6 +176,8 @@ public sealed record GriffinConfig
         Vocabulary = Vocabulary,
         Window = Window,
         ConvTaps = ConvTaps,
+        HasRecurrentLayers = RecurrentLayers > 0,
+        HasAttentionLayers = AttentionLayers > 0,
     };
 
     /// <summary>Checks every field, alone and against the others.</summary>

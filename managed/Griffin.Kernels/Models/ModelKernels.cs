@@ -32,9 +32,17 @@ internal sealed class ModelKernels : IDisposable
         Down = Product(config.Width, config.MlpWidth, type);
         Head = Product(config.Vocabulary, config.Width, ElementType.Float32);
         if (config.RecurrentLayers > 0) Recurrent = new RecurrentKernels(this, device, options);
-        if (config.AttentionLayers > 0) Attention = new AttentionKernels(this, device, options);
-        if (UsesFused()) Fused = new FusedKernels(this, device, type);
-        if (ChainedKernels.Wanted(device, config, options)) Chained = new ChainedKernels(this, device, options);
+        try
+        {
+            if (config.AttentionLayers > 0) Attention = new AttentionKernels(this, device, options);
+            if (UsesFused()) Fused = new FusedKernels(this, device, type);
+            if (ChainedKernels.Wanted(device, config, options)) Chained = new ChainedKernels(this, device, options);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public GriffinConfig Config { get; }

@@ -12,24 +12,31 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
 {
     private const int ManyRows = 1024;   // stands for the last class where it is measured
     private const int MostTiles = 16;    // tiles over the rows, beyond which a variant is not worth measuring
-    private static readonly int[] rowClasses = [1, 2, 4, 8, int.MaxValue];
+    private const int FewRows = 64;      // the most that one small tile of a product covers
+    private const int StepRows = 8;      // the most that a step kernel takes at once
+    private const string ProductTiles = "mma-";
+    private const int TileColumns = 64;
+    private const int Stages = 3;
+    private const int StageElements = 40;           // of z in shared memory, for each row of a tile
+    private const int StageWeights = 32 * 136;      // elements of both weights in shared memory
+    private static readonly int[] rowClasses = [1, 2, 4, StepRows, FewRows, int.MaxValue];
+    private static readonly int[] invariantClasses = [FewRows, int.MaxValue];   // product tiles of every size give equal bits
 
     // The emulator likes the steps without a barrier, and few of them since it compiles each; a GPU the ones that share a sum among many threads.
     private static readonly VariantTable<Shape> variants = new(KernelSource.BuiltIn("block_diagonal_gates.cu"),
         Step(1, GpuDeviceKind.Cuda),
         Step(2, GpuDeviceKind.Cuda),
         Step(4, GpuDeviceKind.Cuda),
-        Step(8, GpuDeviceKind.Cuda),
+        Step(StepRows, GpuDeviceKind.Cuda),
         Step(1, GpuDeviceKind.Emulator),
-        Step(8, GpuDeviceKind.Emulator),
-        new KernelVariant<Shape>("mma", q => new("gates_mma<3>", 256) { Vector = q.Vector, TileRows = 64, TileColumns = 64 })
-        {
-            Fits = q => q.Type == ElementType.BFloat16 && q.Shape.BlockWidth % 16 == 0,
-        },
+        Step(StepRows, GpuDeviceKind.Emulator),
+        Tiled(128, leastRows: FewRows + 1),
+        Tiled(FewRows, leastRows: 0),
         new KernelVariant<Shape>("general", q => new($"gates_general<{q.T}>", 64) { TileRows = 4, TileColumns = 64 }));
 
     private readonly int _blockWidth;
-    private readonly PlannedKernel<BlockDiagonalGatesParams>[] _kernels;   // by row class; one where a variant is forced
+    private readonly int[] _classes;                                        // the most rows of each class of calls
+    private readonly PlannedKernel<BlockDiagonalGatesParams>[] _kernels;    // of each
 
     /// <summary>Chooses and requests the kernels.</summary>
     /// <param name="device">Where it runs.</param>
@@ -47,10 +54,9 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
         Width = width;
         Blocks = blocks;
         _blockWidth = width / blocks;
-        Shape shape = new(_blockWidth, int.MaxValue);
-        _kernels = variant is not null || batchInvariant
-            ? [Request<Shape, BlockDiagonalGatesParams>(variants, shape, variant)]
-            : [.. rowClasses.Select(rows => ForClass(shape with { Rows = rows }))];
+        bool measured = variant is null && !batchInvariant;
+        _classes = measured ? rowClasses : variant is null ? invariantClasses : [int.MaxValue];
+        _kernels = [.. _classes.Select(rows => new Shape(_blockWidth, rows)).Select(shape => measured ? ForClass(shape) : Request<Shape, BlockDiagonalGatesParams>(variants, shape, variant))];
     }
 
     /// <summary>Columns of z.</summary>
@@ -90,7 +96,7 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
             Blocks = Blocks,
             BlockWidth = _blockWidth,
         };
-        int sides = kernel.Variant == "mma" ? 1 : 2;   // a tile of the mma kernel holds both gates
+        int sides = kernel.Variant.StartsWith(ProductTiles, StringComparison.Ordinal) ? 1 : 2;   // a product's tile holds both gates
         kernel.LaunchGrid(stream, new Dim3(Tiling.Count(rows, plan.TileRows), sides * Blocks * Tiling.Count(_blockWidth, plan.TileColumns)), parameters);
     }
 
@@ -110,6 +116,7 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) yield break;
         foreach (int rows in rowClasses)
         {
             VariantQuery<Shape> query = new(new(model.RnnWidth / model.GateBlocks, rows), type, device.Limits, device.Kind);
@@ -168,7 +175,7 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
     private PlannedKernel<BlockDiagonalGatesParams> ForClass(Shape shape) =>
         Request<Shape, BlockDiagonalGatesParams>(variants, shape, Device.Tuning.Find(KeyOf(Width, shape, Type))?.Fastest(variants.Fitting(Query(shape)).Contains));
 
-    private PlannedKernel<BlockDiagonalGatesParams> KernelFor(int rows) => _kernels[_kernels.Length == 1 ? 0 : Tiling.ClassOf(rowClasses, rows)];
+    private PlannedKernel<BlockDiagonalGatesParams> KernelFor(int rows) => _kernels[Tiling.ClassOf(_classes, rows)];
 
     private void CheckWeight(in TensorView weight, string name)
     {
@@ -186,6 +193,19 @@ public sealed class BlockDiagonalGates : KernelOp, IKernelCatalogue, ISelfTested
             Preferred = q => q.Kind == kind && q.Shape.Rows <= batch,
         };
     }
+
+    private static KernelVariant<Shape> Tiled(int rows, int leastRows) =>
+        new($"{ProductTiles}{rows}x{TileColumns}", q => new($"gates_mma<{rows}, {Stages}>", 256)
+        {
+            Vector = q.Vector,
+            TileRows = rows,
+            TileColumns = TileColumns,
+            SharedBytes = Stages * ((rows * StageElements) + StageWeights) * sizeof(ushort),
+        })
+        {
+            Fits = q => q.Type == ElementType.BFloat16 && q.Shape.BlockWidth % 16 == 0,
+            Preferred = q => q.Shape.Rows >= leastRows,
+        };
 
     /// <param name="BlockWidth">b.</param>
     /// <param name="Rows">The most rows of a call.</param>

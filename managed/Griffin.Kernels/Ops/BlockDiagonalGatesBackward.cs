@@ -12,15 +12,15 @@ namespace Griffin.Kernels.Ops;
 /// </remarks>
 public sealed class BlockDiagonalGatesBackward : KernelOp, IKernelCatalogue, ISelfTested
 {
-    private const int Tile = 64;
+    private const int Stages = 3;
     private const int StepTerms = 32;
     private const int LeastSliceRows = 256;
-    private const int MmaThreads = 128;
+    private const int GeneralTile = 64;
     private const int GeneralThreads = 256;
 
     private static readonly KernelSource source = KernelSource.BuiltIn("block_diagonal_gates_backward.cu");
-    private static readonly VariantTable<int> inputVariants = Table("gates_input_gradient");
-    private static readonly VariantTable<int> weightVariants = Table("gates_weight_gradient");
+    private static readonly VariantTable<int> inputVariants = Table("gates_input_gradient", tile => 2 * tile * GradientShapes.SharedStride(StepTerms));
+    private static readonly VariantTable<int> weightVariants = Table("gates_weight_gradient", tile => 2 * StepTerms * GradientShapes.SharedStride(tile));
 
     private readonly int _blockWidth;
     private readonly PlannedKernel<BlockDiagonalGatesBackwardParams>? _input;    // null where cuBLAS works
@@ -121,7 +121,7 @@ public sealed class BlockDiagonalGatesBackward : KernelOp, IKernelCatalogue, ISe
         Check.Aligned(inputWeight, vector);
         Check.Aligned(recurrenceWeight, vector);
         Check.Aligned(dz, vector);
-        _input.LaunchGrid(stream, new Dim3(Tiling.Count(rows, Tile), Blocks * Tiling.Count(_blockWidth, Tile)), parameters);
+        _input.LaunchGrid(stream, new Dim3(Tiling.Count(rows, _input.Plan.TileRows), Blocks * Tiling.Count(_blockWidth, _input.Plan.TileColumns)), parameters);
     }
 
     /// <summary>Names of our variants that fit a block width on a device.</summary>
@@ -153,7 +153,7 @@ public sealed class BlockDiagonalGatesBackward : KernelOp, IKernelCatalogue, ISe
     private void RunWeights(GpuStream stream, in TensorView z, in TensorView dgates, in TensorView dInputWeight, in TensorView dRecurrenceWeight, in TensorView workspace,
         BlockDiagonalGatesBackwardParams parameters)
     {
-        int vector = _weight!.Plan.Vector, tiles = Tiling.Count(_blockWidth, Tile);
+        int vector = _weight!.Plan.Vector, tiles = Tiling.Count(_blockWidth, _weight.Plan.TileRows);
         (parameters.SliceRows, int slices) = Slices(parameters.Rows);
         Check.Aligned(z, vector);
         Check.Aligned(dgates, vector);
@@ -181,18 +181,34 @@ public sealed class BlockDiagonalGatesBackward : KernelOp, IKernelCatalogue, ISe
     // Enough slices to keep every multiprocessor busy, none of them short.
     private (int Rows, int Count) Slices(int rows)
     {
-        long tiles = 2L * Blocks * Tiling.Count(_blockWidth, Tile) * Tiling.Count(_blockWidth, Tile);
+        long tiles = 2L * Blocks * _weight!.Plan.BlocksFor(_blockWidth, _blockWidth);
         long wanted = Math.Clamp(2L * Device.Limits.MultiprocessorCount / tiles, 1, Tiling.Count(rows, LeastSliceRows));
         int sliceRows = Tiling.Count(Tiling.Count(rows, (int)wanted), StepTerms) * StepTerms;
         return (sliceRows, Tiling.Count(rows, sliceRows));
     }
 
-    private static VariantTable<int> Table(string kernel) => new(source,
-        new KernelVariant<int>("mma", q => new($"{kernel}_mma", MmaThreads) { Vector = q.Vector, TileRows = Tile, TileColumns = Tile })
+    /// <param name="kernel">The kernels' name but for its end.</param>
+    /// <param name="stage">Elements of shared memory that a step of so wide a tile takes.</param>
+    private static VariantTable<int> Table(string kernel, Func<int, int> stage) => new(source,
+        Tiled("mma-128x128", kernel, 128, 64, stage),
+        Tiled("mma-64x64", kernel, 64, 32, stage),
+        new KernelVariant<int>("general", q => new($"{kernel}_general<{q.T}>", GeneralThreads) { TileRows = GeneralTile, TileColumns = GeneralTile }));
+
+    private static KernelVariant<int> Tiled(string name, string kernel, int tile, int warpRows, Func<int, int> stage)
+    {
+        const int warpColumns = 32;
+        return new(name, q => new($"{kernel}_mma<{tile}, {warpRows}, {warpColumns}>", 32 * (tile / warpRows) * (tile / warpColumns))
+        {
+            Vector = q.Vector,
+            TileRows = tile,
+            TileColumns = tile,
+            SharedBytes = Stages * stage(tile) * sizeof(ushort),
+        })
         {
             Fits = q => q.Type == ElementType.BFloat16 && q.Shape % q.Vector == 0,
-        },
-        new KernelVariant<int>("general", q => new($"{kernel}_general<{q.T}>", GeneralThreads) { TileRows = Tile, TileColumns = Tile }));
+            Preferred = q => q.Shape >= tile,
+        };
+    }
 }
 
 /// <summary>Mirror of BlockDiagonalGatesBackwardParams in block_diagonal_gates_backward.cu.</summary>

@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
-/// The backward pass of <see cref="Conv1D"/> over the tokens of one call, by the spec's §6: dx_t = Σ_k weight[:, taps-1-k] · dy_{t+k} over the tokens
+/// The backward pass of <see cref="Conv1D"/> over the tokens of one call: dx_t = Σ_k weight[:, taps-1-k] · dy_{t+k} over the tokens
 /// that see token t, and the float32 sums dweight[:, taps-1-k] += Σ_t dy_t · z_{t-k} and dbias += Σ_t dy_t. The gradient of the input bias is the
 /// <see cref="ColumnSum"/> of dx. Nothing flows into a state that precedes the call.
 /// </summary>

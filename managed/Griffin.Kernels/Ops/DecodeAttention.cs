@@ -141,6 +141,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasAttentionLayers) return [];
         AttentionShape shape = new(model.Heads, model.HeadDim);
         int slots = model.Window + 1 ?? GlobalSlots;
         string[] names = [.. candidates.Select(NameOf)];

@@ -33,7 +33,7 @@ public sealed class Embedding : KernelOp, IKernelCatalogue, ISelfTested
     /// <param name="stream">The stream.</param>
     /// <param name="tokens">Int32 [N].</param>
     /// <param name="table">[V, width].</param>
-    /// <param name="scale">The factor; the spec's §2 has the model's.</param>
+    /// <param name="scale">The factor; a model's is <c>GriffinConfig.EmbeddingScale</c>.</param>
     /// <param name="y">[N, width].</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, or y overlaps the table.</exception>
     public void Run(GpuStream stream, in TensorView tokens, in TensorView table, float scale, in TensorView y)

@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
-/// The backward pass of <see cref="GeluMultiply"/>, by the spec's §4: with a = g + bg, b = u + bu, dg = dy·b·gelu'(a) and du = dy·gelu(a). The
+/// The backward pass of <see cref="GeluMultiply"/>: with a = g + bg, b = u + bu, dg = dy·b·gelu'(a) and du = dy·gelu(a). The
 /// biases' gradients are the <see cref="ColumnSum"/> of the result.
 /// </summary>
 public sealed class GeluMultiplyBackward : KernelOp, IKernelCatalogue, ISelfTested

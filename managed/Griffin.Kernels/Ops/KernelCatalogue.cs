@@ -25,6 +25,10 @@ public sealed record ModelDimensions
     public required int? Window { get; init; }
     /// <summary>Taps of the short convolution.</summary>
     public required int ConvTaps { get; init; }
+    /// <summary>Whether any layer is recurrent; if not, the sizes of recurrent layers need not go together.</summary>
+    public bool HasRecurrentLayers { get; init; } = true;
+    /// <summary>Whether any layer is attention; if not, its sizes need not be what the kernels take.</summary>
+    public bool HasAttentionLayers { get; init; } = true;
 }
 
 /// <summary>One kernel that an op may ask for.</summary>

@@ -22,6 +22,7 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested, IT
     private const int StepTerms = 32;
     private const int Stages = 2;
     private const int MapFloats = 288;
+    private const int FixedSharedBytes = 544;   // positions twice and the block's unit, beside the dynamic memory
     private const int Alignment = 256;
     private const int MeasuredTokens = 2048;
 
@@ -163,6 +164,7 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested, IT
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) return [];
         VariantQuery<Shape> query = new(new(model.RnnWidth / model.GateBlocks, model.ConvTaps), type, device.Limits, device.Kind);
         return [new TuningQuestion(KeyOf(model.RnnWidth, query.Shape, type), [Separate, .. variants.Fitting(query)], (bench, candidate) => Prepare(bench, candidate, model, type)) { Stage = 1 }];
     }
@@ -198,7 +200,8 @@ public sealed class RecurrentMixer : KernelOp, IKernelCatalogue, ISelfTested, IT
 
     private long PairBytes(int tokens, int rows) => ScanTiles.Places(tokens, rows, TileTokens) * 2 * _width * sizeof(float);
 
-    private static bool Fits(VariantQuery<Shape> query) => query.Type == ElementType.BFloat16 && query.Shape.Taps == Taps && query.Shape.BlockWidth % WarpChannels == 0;
+    private static bool Fits(VariantQuery<Shape> query) => query.Type == ElementType.BFloat16 && query.Shape.Taps == Taps && query.Shape.BlockWidth % WarpChannels == 0
+        && SharedBytes(query.Shape.BlockWidth) + FixedSharedBytes <= query.Limits.SharedBytesPerBlockOptIn;
 
     private static KernelPlan Plan(in VariantQuery<Shape> query, int knownWidth) =>
         new($"recurrent_mixer<{knownWidth}, {Stages}>", Threads) { Vector = query.Vector, TileRows = TileTokens, TileColumns = PassColumns, SharedBytes = SharedBytes(query.Shape.BlockWidth) };

@@ -10,8 +10,9 @@ namespace Griffin.Kernels.Ops;
 /// </summary>
 /// <remarks>
 /// The sequential variants walk each row in time and give the same bits under any split of a sequence into calls. On a GPU two others read their inputs
-/// through tiles in shared memory: the ring walks rows in time, for many channels; the look-back cuts time, for few channels and long rows. The chunked
-/// variants cut time in three launches, for widths that tiles do not take. What cuts time needs a workspace.
+/// through tiles in shared memory: the ring walks rows in time, for many channels; the look-back cuts time, for few channels and long rows. On compute
+/// capability 9.0 there is also the cluster, which cuts time as the look-back does and hands its carries on in shared memory; it is taken only where it was
+/// measured to be the fastest. The chunked variants cut time in three launches, for widths that tiles do not take. What cuts time needs a workspace.
 /// </remarks>
 public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
@@ -160,6 +161,7 @@ public sealed class RgLru : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) return [];
         int width = model.RnnWidth;
         IReadOnlyList<string> candidates = Candidates(new(width, type, device.Limits, device.Kind));
         return ScanClass.All.Where(call => call.IsMeasured)

@@ -153,6 +153,7 @@ public sealed class RgLruBackward : KernelOp, IKernelCatalogue, ISelfTested, ITu
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasRecurrentLayers) return [];
         int width = model.RnnWidth;
         IReadOnlyList<string> candidates = ScanKernels.Candidates(FitsTiles(new(width, type, device.Limits, device.Kind)));
         return ScanClass.All.Where(call => call.IsMeasured)

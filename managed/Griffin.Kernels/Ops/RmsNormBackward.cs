@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Ops;
 
 /// <summary>
-/// The backward pass of <see cref="RmsNorm"/>, by the spec's §3: with s = 1 / sqrt(mean(x²) + eps), g = 1 + scale and q = Σ g·dy·x over a row,
+/// The backward pass of <see cref="RmsNorm"/>: with s = 1 / sqrt(mean(x²) + eps), g = 1 + scale and q = Σ g·dy·x over a row,
 /// dx = s·g·dy - x·s³·q / width and dscale += Σ dy·x·s over the rows.
 /// </summary>
 public sealed class RmsNormBackward : KernelOp, IKernelCatalogue, ISelfTested

@@ -24,13 +24,13 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     private static readonly KernelSource warpgroupSource = KernelSource.BuiltIn("window_attention_warpgroup.cu");
 
     private static readonly VariantTable<AttentionShape> variants = new(KernelSource.BuiltIn("window_attention.cu"),
+        new KernelVariant<AttentionShape>(Matrix, ByWarps) { Fits = q => q.Type == ElementType.BFloat16 && q.Shape.HeadDim % 16 == 0 && q.Shape.HeadDim <= 256 },
         // Not chosen unmeasured: it has not run on a GPU yet.
         new KernelVariant<AttentionShape>(Warpgroup, ByWarpgroups)
         {
             Fits = q => q.Limits.WarpgroupProducts && q.Type == ElementType.BFloat16 && (q.Shape.HeadDim is 64 or 128 or 256),
             Preferred = static _ => false,
         },
-        new KernelVariant<AttentionShape>(Matrix, ByWarps) { Fits = q => q.Type == ElementType.BFloat16 && q.Shape.HeadDim % 16 == 0 && q.Shape.HeadDim <= 256 },
         new KernelVariant<AttentionShape>("vector", q => General(q, q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("general", q => General(q, 1)));
 
@@ -128,6 +128,7 @@ public sealed class WindowAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
     {
+        if (!model.HasAttentionLayers) return [];
         AttentionShape shape = new(model.Heads, model.HeadDim);
         string[] candidates = [.. variants.Fitting(new(shape, type, device.Limits, device.Kind)).Where(name => name is Matrix or Warpgroup)];
         int visible = model.Window is { } window ? window + 1 : int.MaxValue;

@@ -21,11 +21,20 @@ public sealed class GpuBlas : IDisposable
         Blas blas = device.Provider.Blas!;
         Check(blas.Create(out nint handle), "cublasCreate");
         _handle = new BlasHandle(context, stream.Handle, handle);
-        Check(blas.SetStream(handle, stream.Handle.Value), "cublasSetStream");
-        // cuBLAS's default would be allocated lazily, which a capture forbids.
-        _workspace = device.AllocateBytes(WorkspaceBytesFor(device));
-        Check(blas.SetWorkspace(handle, _workspace.Address, (ulong)_workspace.Bytes), "cublasSetWorkspace");
-        if (device.Provider.BlasLt is { } lt) _lt = new GpuBlasLt(lt, stream, _workspace);
+        try
+        {
+            Check(blas.SetStream(handle, stream.Handle.Value), "cublasSetStream");
+            // cuBLAS's default would be allocated lazily, which a capture forbids.
+            _workspace = device.AllocateBytes(WorkspaceBytesFor(device));
+            Check(blas.SetWorkspace(handle, _workspace.Address, (ulong)_workspace.Bytes), "cublasSetWorkspace");
+            if (device.Provider.BlasLt is { } lt) _lt = new GpuBlasLt(lt, stream, _workspace);
+        }
+        catch
+        {
+            _handle.Dispose();
+            _workspace?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Bytes of device memory set aside for cuBLAS.</summary>

@@ -6,6 +6,7 @@ namespace Griffin.Kernels.Runtime;
 public sealed partial class GpuDevice : IDisposable
 {
     private const int OldestDriverOfDependentLaunches = 12030;
+    private const int OldestArchitectureThatWaits = 90;   // dependent_launch.cuh
 
     private readonly DeviceContext _context;
     private readonly Lazy<GpuStream> _transfer;
@@ -31,7 +32,9 @@ public sealed partial class GpuDevice : IDisposable
             bool instrumented = isChecked || countingOrdinal is not null;
             Compiler = new KernelCompiler(context, ContextHandle, ComputeCapability, options, instrumented ? ["--griffin-checked"] : []);
             provider.Driver.DriverGetVersion(out int version);
-            HasDependentLaunches = Kind == GpuDeviceKind.Emulator || (ComputeCapability.Major >= 9 && version >= OldestDriverOfDependentLaunches);
+            // An NVRTC that knows no sm_90 compiles for an older one, and with it the kernels' waits to nothing.
+            HasDependentLaunches = Kind == GpuDeviceKind.Emulator
+                || (ComputeCapability.Major >= 9 && version >= OldestDriverOfDependentLaunches && KernelBuild.NumberOf(Compiler.Architecture) >= OldestArchitectureThatWaits);
             Tuning = new TuningRecords(
                 options.UseTuning ? Compiler.CacheFolder : null, $"{Name}, {Compiler.Architecture}, driver {version}, {provider.Nvrtc.Identity}", options.Logger);
         }
@@ -94,7 +97,7 @@ public sealed partial class GpuDevice : IDisposable
 
     /// <summary>
     /// Whether kernels can be launched before the ones ahead of them have ended: GPUs from compute capability 9.0 with a driver of CUDA 12.3 or newer, which
-    /// keeps such launches in captured graphs; the emulator, where it changes nothing but what checked devices look for.
+    /// keeps such launches in captured graphs, and an NVRTC that compiles for 9.0 (11.8 or newer); the emulator, where it changes nothing but what checked devices look for.
     /// </summary>
     public bool HasDependentLaunches { get; }
 
@@ -105,7 +108,7 @@ public sealed partial class GpuDevice : IDisposable
     {
         Enter();
         if (dependentLaunches && !HasDependentLaunches)
-            throw new NotSupportedException($"{Name} has no programmatic dependent launch: that needs compute capability 9.0 and a driver of CUDA 12.3.");
+            throw new NotSupportedException($"{Name} has no programmatic dependent launch: that needs compute capability 9.0, a driver of CUDA 12.3 and an NVRTC of 11.8.");
         return new(this, dependentLaunches);
     }
 

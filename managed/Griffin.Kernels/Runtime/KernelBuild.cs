@@ -53,6 +53,10 @@ internal sealed class KernelBuild
         return string.Create(CultureInfo.InvariantCulture, $"compute_{newest}");
     }
 
+    /// <summary>The number in an architecture's name: what <c>__CUDA_ARCH__</c> is in its kernels, divided by ten.</summary>
+    public static int NumberOf(string architecture) =>
+        int.Parse(architecture.AsSpan(architecture.IndexOf('_') + 1).TrimEnd("af"), NumberStyles.None, CultureInfo.InvariantCulture);
+
     /// <summary>Compiles; throws with the whole log when that fails.</summary>
     public CompiledKernel Compile()
     {

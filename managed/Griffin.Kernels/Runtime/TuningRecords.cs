@@ -72,10 +72,10 @@ public sealed partial class TuningRecords
         try
         {
             using JsonDocument document = JsonDocument.Parse(System.IO.File.ReadAllBytes(_path));
-            if (document.RootElement.GetProperty(DeviceKey).GetString() != _device) return records;
+            if (document.RootElement.GetProperty(DeviceKey).GetString() is var device && device != _device) throw new FormatException($"it is of {device ?? "no device"}");
             foreach (JsonProperty question in document.RootElement.GetProperty(RecordsKey).EnumerateObject())
             {
-                records[question.Name] = new TuningRecord([.. question.Value.EnumerateObject().Select(time => KeyValuePair.Create(time.Name, time.Value.GetDouble()))]);
+                records[question.Name] = new TuningRecord([.. question.Value.EnumerateObject().Select(time => KeyValuePair.Create(time.Name, TimeOf(time.Value)))]);
             }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
@@ -85,6 +85,9 @@ public sealed partial class TuningRecords
         }
         return records;
     }
+
+    private static double TimeOf(JsonElement value) =>
+        value.GetDouble() is var microseconds and >= 0 and < double.PositiveInfinity ? microseconds : throw new FormatException($"{value} is no time");
 
     private byte[] Encode()
     {

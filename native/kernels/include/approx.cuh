@@ -1,8 +1,9 @@
 // Approximate functions: one instruction of the special-function unit each, and what is made of them. For kernels that would otherwise spend their
 // time on the last digit of every exponential. Results below the normal numbers become 0.
 //
-// Relative error, in units of f32 rounding (2^-24), as the PTX manual has it: approx_exp2 4, approx_reciprocal 2, approx_sqrt 2. The emulator's twins
-// are off by that much everywhere, up or down as the bits fall, and round twice more, so that a bound which holds there counts on no luck.
+// Relative error, in units of f32 rounding (2^-24): approx_exp2 5, approx_reciprocal 3, approx_sqrt 2. The PTX manual has 2 and 1 units in the last place
+// for the first two, but from the correctly rounded result, which is up to a unit off itself. The emulator's twins are off from the rounded result by all
+// that the manual allows, up or down as the bits fall, and round once more, so that a bound which holds there counts on no luck.
 // approx_sigmoid: 8 + 2·|x| units, approx_gelu_tanh: of the sigmoid's argument 8·|u| more, as in math.cuh.
 //
 // Unproved: the PTX forms compile, but have not run on a GPU so far; tests ran their twins.

@@ -34,6 +34,16 @@ GK_DEVICE Segment segment_at(const PackedRows& rows, i32 t, i32 limit) {
     return s;
 }
 
+// Which token and head a tile's row stands for, head fastest: a division without dividing. Rows and heads are below 256.
+struct TileRows {
+    i32 heads;
+    u32 reciprocal;       // of heads, in 1 / 65536, rounded up
+
+    GK_DEVICE explicit TileRows(i32 of_heads) : heads(of_heads), reciprocal(65536u / static_cast<u32>(of_heads) + 1) {}
+    GK_DEVICE i32 token(i32 row) const { return static_cast<i32>(static_cast<u32>(row) * reciprocal >> 16); }
+    GK_DEVICE i32 head(i32 row) const { return row - token(row) * heads; }
+};
+
 // Keys (or values, by the two bases) of one document by position.
 template <typename T>
 struct KeySource {
@@ -47,6 +57,11 @@ struct KeySource {
     GK_DEVICE const T* at(i32 position) const {
         return position >= call_position ? call + (position - call_position) * call_stride
                                          : ring + static_cast<i64>(position % ring_slots) * head_dim;
+    }
+
+    // Whether so many positions from `origin` on lie in the ring one after the other.
+    GK_DEVICE bool ring_holds(i32 origin, i32 positions) const {
+        return origin + positions <= call_position && origin % ring_slots + positions <= ring_slots;
     }
 };
 

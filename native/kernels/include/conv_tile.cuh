@@ -10,7 +10,8 @@
 
 constexpr i32 CONV_TAPS = 4;
 constexpr i32 CONV_HALO = CONV_TAPS - 1;
-constexpr i32 CONV_STEPS = GATES_BM / (GATES_THREADS / 32);   // tokens of a warp
+constexpr i32 CONV_BM = 64;                                   // tokens of a tile
+constexpr i32 CONV_STEPS = CONV_BM / (GATES_THREADS / 32);    // tokens of a warp
 constexpr i32 CONV_VEC = 4;                                   // channels of a lane
 
 struct ConvTile {
@@ -32,7 +33,7 @@ struct ConvTile {
     // Starts copying x. Rows outside the call are left alone.
     GK_DEVICE void stage(bf16* tile, i32 stride) const {
         const i32 pieces = b / VEC16<bf16>;
-        for (i32 i = threadIdx.x; i < (GATES_BM + CONV_HALO) * pieces; i += GATES_THREADS) {
+        for (i32 i = threadIdx.x; i < (CONV_BM + CONV_HALO) * pieces; i += GATES_THREADS) {
             const i32 row = i / pieces, c = i % pieces * VEC16<bf16>, t = first - CONV_HALO + row;
             if (t >= 0 && t < last) async_copy_16(tile + row * stride + c, x + t * x_stride + h * b + c);
         }

@@ -2,6 +2,7 @@
 #pragma once
 #include "include/async_copy.cuh"
 #include "include/mma.cuh"
+#include "include/quad.cuh"
 #include "include/vec.cuh"
 
 // A matrix of bf16 whose columns, row stride and address come in multiples of 8 elements.
@@ -17,7 +18,10 @@ struct TileSource {
 template <i32 ROWS, i32 COLUMNS, i32 THREADS>
 GK_DEVICE void copy_tile(bf16* tile, const TileSource& source, i32 row, i32 column) {
     constexpr i32 PIECES = COLUMNS / 8;
-    for (i32 i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
+    #pragma unroll
+    for (i32 first = 0; first < ROWS * PIECES; first += THREADS) {
+        const i32 i = first + static_cast<i32>(threadIdx.x);
+        if (ROWS * PIECES % THREADS != 0 && i >= ROWS * PIECES) break;
         const i32 r = PIECES < 8 ? i / (8 * PIECES) * 8 + i % 8 : i / PIECES;
         const i32 c = (PIECES < 8 ? i / 8 % PIECES : i % PIECES) * 8;
         const bool inside = row + r < source.rows && column + c < source.columns;
@@ -52,6 +56,26 @@ GK_DEVICE void for_each_pair(const MmaAccumulator<MT, NT>& sum, const Body& body
         for (i32 e = 0; e < 4; e += 2) {
             #pragma unroll
             for (i32 nt = 0; nt < NT; ++nt) body(sum.row(mt, e), sum.column(nt, e), sum.v[mt][nt][e], sum.v[mt][nt][e + 1]);
+        }
+    }
+}
+
+// Visits a warp's sums in pieces of eight neighbouring columns of a row, one piece a lane, a quad's four side by side: body(row, column, piece).
+template <i32 MT, i32 NT, typename Body>
+GK_DEVICE void for_each_piece(const MmaAccumulator<MT, NT>& sum, const Body& body) {
+    static_assert(NT % 4 == 0, "four fragments go together");
+    #pragma unroll
+    for (i32 first = 0; first < NT; first += 4) {
+        u32 words[4 * MT][4];   // of visit v to a row: the first columns of its fragments' pairs in 2v, the second ones in 2v + 1
+        #pragma unroll
+        for (i32 i = 0; i < 4 * MT * 4; ++i) words[i / 4][i % 4] = __float_as_uint(sum.v[i / 16][first + i % 4][i / 4 % 4]);
+        quad_transpose(words);
+        #pragma unroll
+        for (i32 visit = 0; visit < 2 * MT; ++visit) {
+            f32 piece[8];
+            #pragma unroll
+            for (i32 i = 0; i < 8; ++i) piece[i] = __uint_as_float(words[2 * visit + i % 2][i / 2]);
+            body(sum.row(visit / 2, visit % 2 * 2), 8 * (first + lane_id() % 4), piece);
         }
     }
 }

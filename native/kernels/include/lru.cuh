@@ -22,7 +22,7 @@ GK_DEVICE LruTerms lru_terms(f32 z, f32 input_gate, f32 recurrence_gate, f32 dec
 struct LruDecay { f32 a; f32 m; };
 
 // a = 2^log2_a and sqrt(1 - a²) by approximate functions. Where a is close to 1, what it lacks is a polynomial of -log2_a (relative error below 2^-23), which
-// keeps every digit of 1 - a². With r units of error in log2_a: a is off by r·|L| + 4 units, the root by r/2 + 7.
+// keeps every digit of 1 - a². With r units of error in log2_a: a is off by r·|L| + 5 units, the root by r/2 + 7.
 GK_DEVICE LruDecay approx_lru_decay(f32 log2_a) {
     const f32 t = -log2_a, lacking = t * fmaf(t, fmaf(t, fmaf(t, fmaf(t, 0.00115544f, -0.00954227522f), 0.055490721f), -0.240225673f), 0.693147182f);
     const f32 power = approx_exp2(log2_a);

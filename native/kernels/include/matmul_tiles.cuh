@@ -74,7 +74,10 @@ private:
     template <i32 TILE, typename Rows>
     static GK_DEVICE void load_tile(bf16* tile, const Rows& rows, i32 first_k, i32 k) {
         constexpr i32 pieces = BK / 8;
-        for (i32 i = threadIdx.x; i < TILE * pieces; i += THREADS) {
+        #pragma unroll
+        for (i32 first = 0; first < TILE * pieces; first += THREADS) {
+            const i32 i = first + static_cast<i32>(threadIdx.x);
+            if (TILE * pieces % THREADS != 0 && i >= TILE * pieces) break;
             const i32 row = i / (8 * pieces) * 8 + i % 8, column = i / 8 % pieces * 8;
             const bf16* const from = rows(row);
             const bool inside = from != nullptr && first_k + column < k;

@@ -128,8 +128,9 @@ GK_DEVICE void mma_load_matrices_transposed(u32 (&r)[4], const bf16* row) {
                  : "memory");
 }
 
+// Volatile, so that no compiler moves it to where its sums are used, which some lanes may pass by: all 32 have to meet here.
 GK_DEVICE void mma_m16n8k16(f32 (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }

@@ -61,3 +61,6 @@ template <int WIDTH = 32, typename T, int N>
 GK_DEVICE void warp_max(T (&v)[N]) { warp_reduce<MaxOf, WIDTH>(v); }
 template <int WIDTH = 32, typename T>
 GK_DEVICE T warp_max(T v) { return warp_reduce<MaxOf, WIDTH>(v); }
+
+// Whether it holds in every lane.
+GK_DEVICE bool warp_all(bool holds) { return __all_sync(FULL_WARP, holds) != 0; }

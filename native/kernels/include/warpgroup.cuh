@@ -23,6 +23,17 @@
 #pragma once
 #include "include/base.cuh"
 
+// This thread's warpgroup in its block. Kernels take it from here to give warpgroups different work: the compiler is to know that it is the same in all
+// lanes. A branch on threadIdx may be divergent for all it knows, and a ptxas that puts waits of its own in there (12.5 does) then waits after each product.
+GK_DEVICE i32 warpgroup_id() {
+    const i32 own = static_cast<i32>(threadIdx.x / 128u);
+#if defined(GRIFFIN_EMULATOR)
+    return own;
+#else
+    return __shfl_sync(0xffffffffu, own, 0);
+#endif
+}
+
 enum class WarpgroupSwizzle : i32 { None, Bytes128, Bytes64, Bytes32 };
 
 // Says where an operand lies in shared memory: distances in bytes, multiples of 16.

@@ -1,5 +1,7 @@
+using Griffin.Kernels.Checkpoints;
 using Griffin.Kernels.Models;
 using Griffin.Kernels.Ops;
+using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
 using Griffin.Kernels.Tests.References;
 
@@ -86,6 +88,32 @@ public sealed class BatchInvariantTests(ElementType precision) : IDisposable
         var together = _run.Draw(rows, settings, 10);
         for (var i = 0; i < rows.Length; i++)
             Assert.That(together[i], Is.EqualTo(alone[i]), $"row {i}");
+    }
+
+    /// <summary>Measurements that name the least usual candidate of every question the fastest: not one is followed.</summary>
+    [Test]
+    public void No_measurement_changes_a_bit()
+    {
+        using var folder = new TempFolder();
+        var data = new OracleData("wide-rnn");
+        float[] Logits(bool useTuning)
+        {
+            using var device = GpuDevice.OpenEmulator(new EmulatorOptions { ComputeCapability = (9, 0) }, new() { CacheFolder = folder.Path, UseTuning = useTuning });
+            var questions = TuningQuestions.All(device, ConfigFile.Read(Path.Combine(data.Folder, "config.json")).Dimensions(), precision);
+            if (useTuning)
+            {
+                device.Tuning.Save(questions.ToDictionary(
+                    question => question.Key, question => new TuningRecord([.. question.Candidates.Select((name, i) => KeyValuePair.Create(name, 100.0 - i))])));
+            }
+
+            using var run = new ModelRun(device, data.Folder, precision, DecodePath.BatchInvariant);
+            Assert.That(questions.All(question => device.Tuning.Find(question.Key) is not null), Is.EqualTo(useTuning));
+            using var state = run.Session.States.Rent();
+            return [.. run.Forward(state, Tokens(40, 3)), .. run.Steps(state, Tokens(3, 4)), .. run.Forward(state, Tokens(70, 5), chunk: 33)];
+        }
+
+        var expected = Logits(useTuning: false);
+        Close.Exact(Logits(useTuning: true), expected);
     }
 
     private static int[] Tokens(int count, int seed) => new CounterRandom((ulong)seed).Integers(count, 0, 256);

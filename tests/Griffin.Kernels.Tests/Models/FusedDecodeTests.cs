@@ -177,6 +177,17 @@ public sealed class FusedDecodeTests
         });
     }
 
+    /// <summary>Options, or a shape, that the fused kernels do not take are refused when half of the model's ops exist.</summary>
+    [Test]
+    [AssertNoLeaks]
+    public void A_refused_path_leaves_nothing_behind([Values] bool batchInvariant)
+    {
+        using var device = TestDevices.OpenPlain();
+        var config = new GriffinConfig { Vocabulary = 8, Width = 6, Layers = 1, Heads = 2, HeadDim = batchInvariant ? 4 : 3, MlpWidth = 4, PartialRotaryFactor = 0, Pattern = GriffinConfig.TransformerPattern };
+        GriffinModelOptions options = new() { Precision = ElementType.Float32, FusedDecode = FusedDecode.On, BatchInvariant = batchInvariant };
+        Assert.That(() => new ModelKernels(device, config.Validate(), options), Throws.InstanceOf<ArgumentException>().With.Message.Contains(batchInvariant ? "BatchInvariant" : "even"));
+    }
+
     private static DecodeState[] Prefilled(ModelRun run)
     {
         DecodeState[] states = [.. Enumerable.Range(0, MostRows).Select(_ => run.Session.States.Rent())];

@@ -76,6 +76,27 @@ public sealed class SessionTests
         Assert.That(decoder.Step()[0], Is.EqualTo(drawn), "the settings outlive a reset, the counts do not");
     }
 
+    /// <summary>Settings lie in the state's slot: each decoder of a state puts its own there before it draws.</summary>
+    [Test]
+    public void Decoders_of_one_state_draw_by_their_own_settings([Values(0, 40)] int topK)
+    {
+        using var model = GriffinModel.Load(TestDevices.Checked, folder, new GriffinModelOptions { Precision = ElementType.Float32 });
+        using var session = model.CreateSession(new SessionOptions { Slots = 1 });
+        int[] Draw(bool another)
+        {
+            using var state = session.States.Rent();
+            using var decoder = session.CreateDecoder([state], [new SamplerSettings { Temperature = 1, TopK = topK, Seed = 5 }]);
+            decoder.Feed(0, 7);
+            List<int> drawn = [decoder.Step()[0]];
+            using var other = another ? session.CreateDecoder([state], [SamplerSettings.Greedy]) : null;
+            for (var step = 0; step < 8; step++)
+                drawn.Add(decoder.Step()[0]);
+            return [.. drawn];
+        }
+
+        Assert.That(Draw(another: true), Is.EqualTo(Draw(another: false)));
+    }
+
     [Test]
     [AssertNoLeaks]
     public void A_session_that_does_not_fit_leaves_nothing_behind()

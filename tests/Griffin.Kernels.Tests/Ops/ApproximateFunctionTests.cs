@@ -6,7 +6,7 @@ namespace Griffin.Kernels.Tests.Ops;
 
 /// <summary>
 /// The approximate functions of approx.cuh and what lru.cuh makes of them, against float64, within the units that the files state. On the emulator the
-/// twins are as bad as the PTX manual allows, and round twice more; on a GPU this is the proof of the PTX forms.
+/// twins are as bad as the PTX manual allows, and round once more; on a GPU this is the proof of the PTX forms.
 /// </summary>
 [TestFixture]
 internal sealed class ApproximateFunctionTests
@@ -54,19 +54,20 @@ internal sealed class ApproximateFunctionTests
         ];
         float[] x = [.. positive, .. positive.Select(value => -value)];
         var y = Run(x);
-        var rounding = TestDevices.Plain.Kind == GpuDeviceKind.Emulator ? 2 : 0;
+        // The twins: half a unit in the last place, a unit here, in what they start from, and as much behind it.
+        var (rounding, rounded) = TestDevices.Plain.Kind == GpuDeviceKind.Emulator ? (2, 1) : (0, 0);
         for (var i = 0; i < x.Length; i++)
         {
             double value = x[i], size = Math.Abs(value);
             var sigmoid = 1 / (1 + Math.Exp(-value));
-            Expect("approx_exp2", 0, Math.Pow(2, value), 4);
-            Expect("approx_reciprocal", 1, 1 / value, 2);
+            Expect("approx_exp2", 0, Math.Pow(2, value), 5 - rounded);
+            Expect("approx_reciprocal", 1, 1 / value, 3 - rounded);
             Expect("approx_sqrt", 2, Math.Sqrt(size), 2);
             Expect("approx_sigmoid", 3, sigmoid, 8 + (2 * size));
             Expect("approx_gelu_tanh", 4, ReferenceMath.GeluTanh(value), RgLruReference.GeluError(value) / OpTest.Units(1));
             Expect("approx_sigmoid_with_slope", 5, sigmoid, 8 + (2 * size));
             Expect("its slope", 6, sigmoid / (1 + Math.Exp(value)), 16 + (2 * size));
-            Expect("approx_lru_decay's a", 7, Math.Pow(2, -size), 4);
+            Expect("approx_lru_decay's a", 7, Math.Pow(2, -size), 5 - rounded);
             Expect("approx_lru_decay's root", 8, Math.Sqrt(-ExponentialLessOne(-2 * size * Math.Log(2))), 7);
 
             // Below the normal numbers a 0 will do.

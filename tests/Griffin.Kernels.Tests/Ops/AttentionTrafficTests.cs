@@ -31,6 +31,8 @@ internal sealed class AttentionTrafficTests
         {
             Assert.That(output.BytesWritten, Is.EqualTo(queries));
             Assert.That(output.BytesRead, Is.Zero);
+            if (variant != "vector")
+                AssertQuads(output);
             Assert.That(ring.BytesRead, Is.Zero, "a sequence from its start needs no ring");
             Assert.That(qkv.BytesRead, Is.LessThanOrEqualTo(queries + ((long)tiles * (tileTokens + layer.KeysVisible + (2 * tileKeys)) * 2 * layer.HeadDim * 2)));
             Assert.That(qkv.BytesWritten, Is.Zero);
@@ -50,6 +52,8 @@ internal sealed class AttentionTrafficTests
         var launches = device.TakeCounters();
         Assert.That(launches, Has.Count.EqualTo(3));
         Assert.That(launches.Sum(launch => launch[call.Gradient.Owner].BytesWritten), Is.EqualTo(300L * 5 * layer.HeadDim * sizeof(ushort)), "each gradient once");
+        var queries = launches.MaxBy(launch => launch[call.Gradient.Owner].BytesWritten)![call.Gradient.Owner];
+        AssertQuads(queries);
         Assert.That(launches.Select(launch => launch.BankConflicts), Is.All.Zero);
     }
 
@@ -169,6 +173,10 @@ internal sealed class AttentionTrafficTests
             Assert.That(counted.RequestSectorsWritten, Is.LessThanOrEqualTo(1.05 * written / 32), "sectors written");
         });
     }
+
+    // A quad stores 64 bytes of a row: two whole sectors, or three where a row begins in mid-sector, as every other one here does.
+    private static void AssertQuads(AllocationCounters counted) =>
+        Assert.That(32 * counted.RequestSectorsWritten, Is.EqualTo(counted.BytesWritten * 5 / 4), "sectors of what quads store");
 
     private static LaunchCounters Count(Func<GpuDevice, AttentionCall> run, out AllocationCounters qkv, out AllocationCounters output, out AllocationCounters ring, int launches = 1,
         bool hopper = false)

@@ -9,6 +9,7 @@ namespace Griffin.Kernels.Tests.Ops;
 internal sealed class BlockDiagonalGatesBackwardTests
 {
     private const string Blas = "cuBLAS";
+    private static readonly string[] tiles = ["mma-128x128", "mma-64x64"];
 
     private static IEnumerable<TestCaseData> Cases()
     {
@@ -21,8 +22,11 @@ internal sealed class BlockDiagonalGatesBackwardTests
             }
         }
 
-        foreach (var (rows, blocks, b) in new[] { (1, 1, 8), (5, 3, 48), (63, 2, 64), (65, 2, 80), (33, 1, 136), (1031, 1, 16), (32, 3, 24) })
-            yield return new(ElementType.BFloat16, "mma", rows, blocks, b);
+        foreach (var variant in tiles)
+        {
+            foreach (var (rows, blocks, b) in new[] { (1, 1, 8), (5, 3, 48), (63, 2, 64), (65, 2, 80), (33, 1, 136), (1031, 1, 16), (32, 3, 24), (129, 1, 128), (127, 1, 248) })
+                yield return new(ElementType.BFloat16, variant, rows, blocks, b);
+        }
     }
 
     [Test]
@@ -61,9 +65,9 @@ internal sealed class BlockDiagonalGatesBackwardTests
     }
 
     [Test]
-    public void Schedule_does_not_show([Values("general", "mma")] string variant)
+    public void Schedule_does_not_show([Values("general", "mma-128x128", "mma-64x64")] string variant)
     {
-        foreach (var type in variant == "mma" ? [ElementType.BFloat16] : OpTest.Types)
+        foreach (var type in tiles.Contains(variant) ? [ElementType.BFloat16] : OpTest.Types)
         {
             Schedules.DoNotShow($"{variant}, {type}", test =>
             {
@@ -78,7 +82,7 @@ internal sealed class BlockDiagonalGatesBackwardTests
     {
         const ElementType type = ElementType.BFloat16;
         using var test = new OpTest(TestDevices.Checked);
-        var op = new BlockDiagonalGatesBackward(test.Device, type, 32, 2, variant: "mma");
+        var op = new BlockDiagonalGatesBackward(test.Device, type, 32, 2, variant: "mma-64x64");
         var (z, w, dgates, dz) = (test.Output(4, 32, type), test.Output(32, 16, type), test.Output(4, 72, type).ColumnRange(0, 64), test.Output(4, 32, type));
         var (dw, dr, workspace) = (test.Output(32, 16, ElementType.Float32), test.Output(32, 16, ElementType.Float32), test.Workspace(op.WorkspaceBytes(4)));
         Assert.Multiple(() =>
@@ -91,7 +95,7 @@ internal sealed class BlockDiagonalGatesBackwardTests
             Assert.Throws<ArgumentException>(() => op.Run(test.Stream, z, w, w, dgates, dz, dw, dw, workspace), "one gradient for both");
             Assert.Throws<ArgumentException>(() => op.Run(test.Stream, z, w, w, dgates, dz, dw, dr, TensorView.Empty), "no workspace");
             Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGatesBackward(test.Device, type, 32, 3), "blocks");
-            Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGatesBackward(test.Device, type, 20, 2, variant: "mma"), "block width");
+            Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGatesBackward(test.Device, type, 20, 2, variant: "mma-64x64"), "block width");
         });
     }
 

@@ -7,6 +7,7 @@ namespace Griffin.Kernels.Tests.Ops;
 [TestFixture]
 public sealed class BlockDiagonalGatesTests
 {
+    private static readonly string[] tiles = ["mma-128x64", "mma-64x64"];
     private static readonly string[] steps = ["step-1", "step-8", "step-1-shared", "step-2-shared", "step-4-shared", "step-8-shared"];
 
     private static IEnumerable<TestCaseData> Cases()
@@ -22,8 +23,11 @@ public sealed class BlockDiagonalGatesTests
             }
         }
 
-        foreach (var (rows, blocks, b) in new[] { (1, 1, 16), (5, 3, 48), (63, 2, 64), (64, 1, 128), (65, 2, 80), (130, 1, 176), (33, 2, 256), (3, 1, 512) })
-            yield return new(ElementType.BFloat16, "mma", rows, blocks, b);
+        foreach (var (rows, blocks, b) in new[] { (1, 1, 16), (5, 3, 48), (63, 2, 64), (64, 1, 128), (65, 2, 80), (130, 1, 176), (33, 2, 256), (3, 1, 512), (127, 1, 48), (129, 2, 64), (257, 1, 32) })
+        {
+            foreach (var variant in tiles)
+                yield return new(ElementType.BFloat16, variant, rows, blocks, b);
+        }
     }
 
     [TestCaseSource(nameof(Cases))]
@@ -53,10 +57,10 @@ public sealed class BlockDiagonalGatesTests
     }
 
     [Test]
-    public void Schedule_does_not_show([Values("general", "step-1", "step-8", "step-1-shared", "step-2-shared", "step-4-shared", "step-8-shared", "mma")] string variant)
+    public void Schedule_does_not_show([Values("general", "step-1", "step-8", "step-1-shared", "step-2-shared", "step-4-shared", "step-8-shared", "mma-128x64", "mma-64x64")] string variant)
     {
-        const int rows = 11, blocks = 2, b = 48;
-        foreach (var type in variant == "mma" ? [ElementType.BFloat16] : OpTest.Types)
+        const int rows = 71, blocks = 2, b = 48;
+        foreach (var type in tiles.Contains(variant) ? [ElementType.BFloat16] : OpTest.Types)
         {
             Schedules.DoNotShow($"{variant}, {type}", test =>
             {
@@ -88,8 +92,10 @@ public sealed class BlockDiagonalGatesTests
     }
 
     /// <summary>The traffic that block_diagonal_gates.cu promises.</summary>
-    [TestCase("mma", 64, 2, 2, 1)]
-    [TestCase("mma", 128, 2, 2, 2)]
+    [TestCase("mma-64x64", 64, 2, 2, 1)]
+    [TestCase("mma-64x64", 128, 2, 2, 2)]
+    [TestCase("mma-128x64", 128, 2, 2, 1)]
+    [TestCase("mma-128x64", 256, 2, 2, 2)]
     [TestCase("step-8", 8, 2, 32, 1)]
     [TestCase("step-8-shared", 8, 2, 32, 1)]
     public void Traffic_is_what_the_contract_states(string variant, int rows, int blocks, int timesZ, int timesWeights)
@@ -108,13 +114,14 @@ public sealed class BlockDiagonalGatesTests
             Assert.That(counters[problem.RecurrenceWeight.Owner].BytesRead, Is.EqualTo(2L * blocks * b * b * timesWeights), "recurrence weight");
             Assert.That(counters[problem.Gates.Owner].BytesWritten, Is.EqualTo(2L * rows * 2 * blocks * b), "gates");
             Assert.That(counters[problem.Gates.Owner].BytesRead, Is.Zero, "gates are not read");
-            Assert.That(counters.MatrixMultiplyAdds, Is.EqualTo(variant == "mma" ? 2L * rows * blocks * b * b : 0));
+            Assert.That(32 * counters[problem.Gates.Owner].RequestSectorsWritten, Is.EqualTo(counters[problem.Gates.Owner].BytesWritten), "whole sectors");
+            Assert.That(counters.MatrixMultiplyAdds, Is.EqualTo(tiles.Contains(variant) ? 2L * rows * blocks * b * b : 0));
             Assert.That(counters.BankConflicts, Is.Zero);
         });
     }
 
     [Test]
-    public void Rows_past_two_to_the_31_elements_are_reached([Values("mma", "step-8", "general")] string variant)
+    public void Rows_past_two_to_the_31_elements_are_reached([Values("mma-128x64", "mma-64x64", "step-8", "general")] string variant)
     {
         TestDevices.RequireEmulator("needs a sparse allocation");
         using var device = TestDevices.OpenPlain();
@@ -150,7 +157,7 @@ public sealed class BlockDiagonalGatesTests
     {
         var device = TestDevices.Checked;
         using var problem = new Problem(device, ElementType.BFloat16, 4, 2, 16, gap: 0);
-        var op = new BlockDiagonalGates(device, ElementType.BFloat16, 32, 2, variant: "mma");
+        var op = new BlockDiagonalGates(device, ElementType.BFloat16, 32, 2, variant: "mma-64x64");
         var (stream, z, w, bias, gates) = (problem.Test.Stream, problem.Z, problem.InputWeight, problem.InputBias, problem.Gates);
         Assert.Multiple(() =>
         {
@@ -161,7 +168,7 @@ public sealed class BlockDiagonalGatesTests
             Assert.Throws<ArgumentException>(() => op.Run(stream, gates.ColumnRange(0, 32), w, bias, w, bias, gates), "overlap");
             Assert.Throws<ArgumentException>(() => op.Run(stream, gates.ColumnRange(1, 32), w, bias, w, bias, TensorView.Empty), "missing");
             Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGates(device, ElementType.BFloat16, 32, 3), "blocks");
-            Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGates(device, ElementType.Float32, 32, 2, variant: "mma"), "type");
+            Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGates(device, ElementType.Float32, 32, 2, variant: "mma-64x64"), "type");
             Assert.Throws<ArgumentException>(() => _ = new BlockDiagonalGates(device, ElementType.BFloat16, 20, 2, variant: "step-1"), "block width");
         });
     }

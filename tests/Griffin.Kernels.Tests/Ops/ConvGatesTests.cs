@@ -176,7 +176,7 @@ internal sealed class ConvGatesTests
         public (float[] Z, float[] Gates) Run(OpTest test, string variant, out Views views, bool withState = true, int gap = 8)
         {
             var conv = new Conv1D(_device, Type, Width, Taps);
-            var op = new ConvGates(conv, new BlockDiagonalGates(_device, Type, Width, _blocks, variant: "mma"), variant);
+            var op = new ConvGates(conv, new BlockDiagonalGates(_device, Type, Width, _blocks, variant: "mma-128x64"), variant);
             var n = _call.Tokens;
             var state = new StateMemory(test, _call.Slots, (int)conv.StateBytes);
             foreach (var (slot, past) in _past)

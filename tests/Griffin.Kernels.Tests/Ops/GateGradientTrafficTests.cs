@@ -8,7 +8,6 @@ namespace Griffin.Kernels.Tests.Ops;
 [TestFixture]
 internal sealed class GateGradientTrafficTests
 {
-    private const int Tile = 64;
     private GpuDevice _device = null!;
 
     [OneTimeSetUp]
@@ -22,8 +21,9 @@ internal sealed class GateGradientTrafficTests
     public void CloseDevice() => _device?.Dispose();
 
     [Test]
-    public void Tiles_read_their_operands_once_a_tile_and_without_bank_conflicts([Values(64, 128)] int b)
+    public void Tiles_read_their_operands_once_a_tile_and_without_bank_conflicts([Values(64, 128)] int tile, [Values(1, 2)] int tiles)
     {
+        var (variant, b) = ($"mma-{tile}x{tile}", tile * tiles);
         const ElementType type = ElementType.BFloat16;
         const int rows = 640, blocks = 2;
         var width = blocks * b;
@@ -32,23 +32,22 @@ internal sealed class GateGradientTrafficTests
         TensorView Weights(ElementType of) => test.Matrix(new float[width * b], width, b, of);
         var (z, dgates, dz, input, recurrence) = (Zeros(width), Zeros(2 * width), Zeros(width), Weights(type), Weights(type));
         var (dInput, dRecurrence) = (Weights(ElementType.Float32), Weights(ElementType.Float32));
-        var op = new BlockDiagonalGatesBackward(_device, type, width, blocks, variant: "mma");
+        var op = new BlockDiagonalGatesBackward(_device, type, width, blocks, variant: variant);
         var workspace = test.Workspace(op.WorkspaceBytes(rows));
         var launches = CountAll(test, () => op.Run(test.Stream, z, input, recurrence, dgates, dz, dInput, dRecurrence, workspace));
 
         Assert.That(launches, Has.Count.EqualTo(4));
-        var (toWeights, toInput, tiles) = (launches[0], launches[3], b / Tile);
-        AssertStreamed(toWeights, z, read: true, "mma", tiles * 2); // once for each gate
-        AssertStreamed(toWeights, dgates, read: true, "mma", tiles);
+        var (toWeights, toInput) = (launches[0], launches[3]);
+        AssertStreamed(toWeights, z, read: true, variant, tiles * 2); // once for each gate
+        AssertStreamed(toWeights, dgates, read: true, variant, tiles);
         Assert.That(toWeights[workspace.Owner].BytesWritten, Is.EqualTo(workspace.Length));
         Assert.That(launches[1][workspace.Owner].BytesRead + launches[2][workspace.Owner].BytesRead, Is.EqualTo(workspace.Length));
-        AssertStreamed(toInput, dgates, read: true, "mma", tiles);
-        // Fragments: four lanes side by side, 16 bytes of each of eight rows, half a sector; the other half comes with the next fragment.
-        AssertBytes(toInput, dz, read: true, "mma");
-        AssertBytes(toInput, dz, read: false, "mma");
-        Assert.That(toInput[dz.Owner].RequestSectorsWritten * 32, Is.EqualTo(2 * toInput[dz.Owner].BytesWritten));
-        AssertShared(toInput, input, rows / Tile, "mma");
-        AssertShared(toInput, recurrence, rows / Tile, "mma");
+        AssertStreamed(toInput, dgates, read: true, variant, tiles);
+        AssertStreamed(toInput, dz, read: true, variant);
+        AssertStreamed(toInput, dz, read: false, variant);
+        Assert.That(toWeights[workspace.Owner].RequestSectorsWritten * 32, Is.EqualTo(workspace.Length), "whole sectors");
+        AssertShared(toInput, input, rows / tile, variant);
+        AssertShared(toInput, recurrence, rows / tile, variant);
         Assert.That(launches.Select(launch => launch.BankConflicts), Is.All.Zero);
     }
 

@@ -251,6 +251,8 @@ public sealed class MatMulTests
             Assert.That(counters[x.Owner].BytesRead, Is.EqualTo(2L * m * k * timesX), "x");
             Assert.That(counters[y.Owner].BytesWritten, Is.EqualTo(2L * m * n), "y");
             Assert.That(counters[y.Owner].BytesRead, Is.Zero, "y is not read");
+            if (variant is "mma-128x128" or "mma-64x64" or "warpgroup-128x256")
+                Assert.That(32 * counters[y.Owner].RequestSectorsWritten, Is.EqualTo(counters[y.Owner].BytesWritten), "whole sectors");
             Assert.That(counters.MatrixMultiplyAdds, Is.EqualTo(variant.StartsWith("skinny", StringComparison.Ordinal) ? 0 : (long)m * n * k));
             Assert.That(counters.BankConflicts, Is.Zero);
         });

@@ -83,7 +83,7 @@ internal sealed class MixerCase
     public Results Run(string variant, int chunk = int.MaxValue, bool withState = true, bool overY = false, int gap = 8)
     {
         Conv1D conv = new(_test.Device, Type, Width, Taps);
-        ConvGates convGates = new(conv, new BlockDiagonalGates(_test.Device, Type, Width, _blocks, variant: "mma"), ConvGates.Separate);
+        ConvGates convGates = new(conv, new BlockDiagonalGates(_test.Device, Type, Width, _blocks, variant: "mma-128x64"), ConvGates.Separate);
         RecurrentMixer op = new(convGates, new RgLru(_test.Device, Type, Width, RgLru.LookBack), variant);
         var tail = new StateMemory(_test, _call.Slots, (int)conv.StateBytes);
         var hidden = new StateMemory(_test, _call.Slots, Width * sizeof(float));

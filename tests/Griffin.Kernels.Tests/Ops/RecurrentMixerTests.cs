@@ -129,6 +129,22 @@ internal sealed class RecurrentMixerTests
         });
     }
 
+    /// <summary>What the kernel declares itself counts too: in blocks of 768 that is what does not fit the 163 KB of a device.</summary>
+    [Test]
+    public void SharedMemoryOfFixedSizeCounts()
+    {
+        TestDevices.RequireEmulator();
+        RecurrentMixer Op(int b)
+        {
+            var device = TestDevices.Checked;
+            return new(new ConvGates(new Conv1D(device, Type, b, 4), new BlockDiagonalGates(device, Type, b, 1)), new RgLru(device, Type, b), Fused);
+        }
+
+        Assert.That(TestDevices.Checked.Limits.SharedBytesPerBlockOptIn, Is.EqualTo(163 * 1024));
+        Assert.That(Op(736).VariantFor(1, 1), Is.EqualTo(Fused));
+        Assert.That(() => Op(768), Throws.ArgumentException.With.Message.Contains("fit"));
+    }
+
     [Test]
     public void RefusesWrongArguments()
     {

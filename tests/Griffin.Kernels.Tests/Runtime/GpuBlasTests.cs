@@ -55,6 +55,18 @@ public sealed class GpuBlasTests
     }
 
     [Test]
+    [AssertNoLeaks]
+    public void AWorkspaceThatDoesNotFitLeavesNothingBehind()
+    {
+        TestDevices.RequireEmulator("needs a device with little memory");
+        using GpuDevice device = TestDevices.OpenEmulator(new EmulatorOptions { MemoryBytes = 8L << 20 });
+        if (!device.HasBlas) Assert.Ignore("no cuBLAS");
+        using GpuStream stream = device.CreateStream();
+        using (device.AllocateBytes(6L << 20)) Assert.That(() => stream.Blas, Throws.InstanceOf<GpuException>());
+        Assert.That(stream.Blas!.WorkspaceBytes, Is.EqualTo(GpuBlas.WorkspaceBytesFor(device)), "there is room now");
+    }
+
+    [Test]
     public void ShapesAndTypesAreChecked()
     {
         GpuDevice device = TestDevices.Checked;

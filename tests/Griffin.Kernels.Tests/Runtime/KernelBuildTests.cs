@@ -67,6 +67,17 @@ public sealed class KernelBuildTests
     public void TheArchitectureIsExactOrTheNewestBelowAsPtx(int major, int minor, string expected) =>
         Assert.That(KernelBuild.ArchitectureFor(new FakeNvrtc(), (major, minor)), Is.EqualTo(expected));
 
+    [TestCase(9, 0, 90, new[] { 80, 86, 90 })]
+    [TestCase(12, 0, 90, new[] { 80, 86, 90 })]
+    [TestCase(12, 0, 120, new[] { 90, 120 })]
+    [TestCase(9, 0, 87, new[] { 80, 86, 87 })]   // NVRTC before 11.8: kernels there have no sm_90 instructions, whatever the device
+    public void TheArchitecturesNumberIsWhatKernelsSee(int major, int minor, int expected, int[] known) =>
+        Assert.That(KernelBuild.NumberOf(KernelBuild.ArchitectureFor(new FakeNvrtc { Known = known }, (major, minor))), Is.EqualTo(expected));
+
+    [TestCase("sm_90a", 90)]
+    [TestCase("compute_100f", 100)]
+    public void TheNumberIsReadWithoutItsLetter(string architecture, int expected) => Assert.That(KernelBuild.NumberOf(architecture), Is.EqualTo(expected));
+
     [Test]
     public void PtxIsAskedForWhereACubinCannotBe()
     {

@@ -21,6 +21,7 @@ public static class KernelTuner
     private const double SampleMicroseconds = 2000;
     private const int MostRuns = 200;
     private const double Tolerance = 1e-2;   // two roundings to bfloat16 apart, at most
+    private const double ElementTolerance = 10 * Tolerance;   // of one element beside the others: a fragment in the wrong place is no rounding
     private const double Hopeless = 3;   // times the fastest so far: one run says enough
 
     /// <summary>Measures what is not on record yet.</summary>
@@ -78,7 +79,7 @@ public static class KernelTuner
         return new TuningResult(question.Key, new TuningRecord(times), true, refused);
     }
 
-    /// <summary>‖a − b‖ ≤ tolerance · ‖b‖; NaN does not agree.</summary>
+    /// <summary>‖a − b‖ ≤ tolerance · ‖b‖, and no element off by more than a tenth of itself and of the root mean square; NaN does not agree.</summary>
     internal static bool Agrees(ReadOnlySpan<float> actual, ReadOnlySpan<float> expected)
     {
         double difference = 0, norm = 0;
@@ -87,7 +88,13 @@ public static class KernelTuner
             difference += Math.Pow((double)actual[i] - expected[i], 2);
             norm += Math.Pow(expected[i], 2);
         }
-        return Math.Sqrt(difference) <= Tolerance * Math.Sqrt(norm);
+        if (!(Math.Sqrt(difference) <= Tolerance * Math.Sqrt(norm))) return false;
+        double usual = Math.Sqrt(norm / Math.Max(1, expected.Length));
+        for (int i = 0; i < expected.Length; i++)
+        {
+            if (Math.Abs((double)actual[i] - expected[i]) > ElementTolerance * (usual + Math.Abs(expected[i]))) return false;
+        }
+        return true;
     }
 
     /// <summary>Microseconds of one run, the least of some samples: whatever else the machine does only adds.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using Griffin.Kernels.Runtime;
@@ -7,18 +8,24 @@ namespace Griffin.Kernels.Ops.Tuning;
 
 /// <summary>One choice to be measured: which candidate is the fastest for one op, shape and size of call.</summary>
 /// <param name="Key">The name under which the answer is kept; see <see cref="KeyOf"/>.</param>
-/// <param name="Candidates">Names of the ways to compute it.</param>
+/// <param name="Candidates">Names of the ways to compute it. The first gives the result that the others are held against: a usual way, never one that nobody takes unmeasured.</param>
 /// <param name="Prepare">Makes operands for a candidate: the same numbers for each.</param>
 internal sealed record TuningQuestion(string Key, IReadOnlyList<string> Candidates, Func<TuningBench, string, TuningRun> Prepare)
 {
+    private static readonly ConditionalWeakTable<KernelSource, string> names = [];
+
     /// <summary>0: about one kernel. A question whose candidates are made of ops that are tuned themselves comes after those, with the next number.</summary>
     public int Stage { get; init; }
 
-    /// <summary>A key of the kernel files as they are now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
+    /// <summary>A key of the kernel files and their headers as they are now (a changed kernel is measured anew), the storage type, and the shape in words.</summary>
     public static string KeyOf(KernelSource source, ElementType type, FormattableString shape, params IEnumerable<KernelSource> others) =>
-        $"{string.Join('+', others.Prepend(source).Select(NameOf))} {type.CudaName()} {FormattableString.Invariant(shape)}";
+        $"{string.Join('+', others.Prepend(source).Select(file => names.GetValue(file, NameOf)))} {type.CudaName()} {FormattableString.Invariant(shape)}";
 
-    private static string NameOf(KernelSource source) => $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(source.Text)))[..8]}";
+    private static string NameOf(KernelSource source)
+    {
+        string text = string.Join('\0', IncludeScanner.Reach(source).Headers.Select(header => header.Value).Prepend(source.Text));
+        return $"{source.Name}@{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..8]}";
+    }
 }
 
 /// <summary>A candidate ready to run.</summary>

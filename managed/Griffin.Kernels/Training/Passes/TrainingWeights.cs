@@ -88,7 +88,7 @@ internal sealed class TrainingWeights : IDisposable
         return flags;
     }
 
-    /// <summary>Whether weight decay applies: not to Λ, gates, biases, norm scales and the embedding (specification §14).</summary>
+    /// <summary>Whether weight decay applies: not to Λ, gates, biases, norm scales and the embedding.</summary>
     public static bool IsDecayed(WeightKind kind) => kind is
         WeightKind.LinearX or WeightKind.LinearY or WeightKind.LinearOut or WeightKind.Conv or
         WeightKind.Query or WeightKind.Key or WeightKind.Value or WeightKind.AttentionOut or

@@ -1,6 +1,7 @@
 using Griffin.Kernels.Ops;
 using Griffin.Kernels.Ops.Tuning;
 using Griffin.Kernels.Runtime;
+using Griffin.Kernels.Tests.Runtime;
 
 namespace Griffin.Kernels.Tests.Ops.Tuning;
 
@@ -49,6 +50,57 @@ internal sealed class KernelTunerTests
     [TestCase(new[] { 1f, 2.1f }, false)]
     [TestCase(new[] { 1f, float.NaN }, false)]
     public void OnlyAgreeingResultsCount(float[] result, bool agrees) => Assert.That(KernelTuner.Agrees(result, [1, 2]), Is.EqualTo(agrees));
+
+    /// <summary>One element in the wrong place among very many is lost in the norm of them all.</summary>
+    [Test]
+    public void OneWrongElementAmongManyCounts()
+    {
+        float[] expected = new float[100_000], actual = new float[100_000];
+        Array.Fill(expected, 1);
+        Array.Fill(actual, 1.004f);
+        Assert.That(KernelTuner.Agrees(actual, expected), Is.True, "a rounding each");
+        actual[70_000] = 0;
+        Assert.That(KernelTuner.Agrees(actual, expected), Is.False);
+    }
+
+    /// <summary>What every candidate is held against comes from a kernel that is taken unmeasured, not from one that the measurement is to vouch for.</summary>
+    [Test]
+    public void TheFirstCandidateIsAUsualOne([Values] bool hopper)
+    {
+        using GpuDevice device = hopper ? OpenHopper() : Open();
+        foreach (ElementType type in (ElementType[])[ElementType.Float32, ElementType.BFloat16])
+        {
+            IReadOnlyList<TuningQuestion> questions = TuningQuestions.All(device, model with { HeadDim = 64 }, type);
+            Assert.That(questions.Select(question => question.Candidates[0]), Has.None.Contains(WindowAttention.Warpgroup).And.None.EqualTo(RgLru.Cluster));
+            Assert.That(questions.SelectMany(question => question.Candidates).Any(name => name.Contains(WindowAttention.Warpgroup, StringComparison.Ordinal)), Is.EqualTo(hopper && type == ElementType.BFloat16));
+        }
+    }
+
+    /// <summary>A model is asked about the layers that it has: the sizes of the others need not make sense.</summary>
+    [Test]
+    public void OnlyLayersThatAreThereAreAskedAbout()
+    {
+        using GpuDevice device = Open();
+        string[] Files(ModelDimensions sizes) => [.. TuningQuestions.All(device, sizes, ElementType.Float32).Select(question => question.Key.Split('@')[0]).Distinct()];
+        string[] all = Files(model), hawk = Files(model with { HeadDim = 2048, HasAttentionLayers = false }), transformer = Files(model with { GateBlocks = 3, HasRecurrentLayers = false });
+        Assert.That(all, Is.SupersetOf(new[] { "decode_attention.cu", "rg_lru_tiles.cu", "rg_lru_backward_tiles.cu", "block_diagonal_gates.cu" }));
+        Assert.That(hawk, Is.EquivalentTo(all.Except(["decode_attention.cu", "window_attention.cu"])));
+        Assert.That(transformer, Is.EquivalentTo(all.Except(["rg_lru_tiles.cu", "rg_lru_backward_tiles.cu", "block_diagonal_gates.cu", "recurrent_mixer.cu"])));
+    }
+
+    /// <summary>A kernel's headers are a part of it: what was measured before one of them changed is another question's answer.</summary>
+    [Test]
+    public void AChangedHeaderMakesAnotherQuestion()
+    {
+        string Key(string reached, string unreached)
+        {
+            Dictionary<string, string> headers = new() { ["one.cuh"] = "#include \"two.cuh\"", ["two.cuh"] = reached, ["three.cuh"] = unreached };
+            return TuningQuestion.KeyOf(KernelSource.FromText("some.cu", "#include \"one.cuh\"", headers), ElementType.Float32, $"{1} rows");
+        }
+
+        Assert.That(Key("old", "old"), Does.StartWith("some.cu@").And.EndsWith(" f32 1 rows").And.EqualTo(Key("old", "new")));
+        Assert.That(Key("new", "old"), Is.Not.EqualTo(Key("old", "old")));
+    }
 
     [Test]
     public void ProductsFollowTheRecord()
@@ -148,7 +200,7 @@ internal sealed class KernelTunerTests
         {
             Assert.That(new BlockDiagonalGates(device, ElementType.Float32, 16, 1).VariantFor(3), Is.EqualTo("general"));
             Assert.That(new BlockDiagonalGates(device, ElementType.Float32, 16, 1).VariantFor(1), Is.EqualTo("step-1"), "no record");
-            Assert.That(new BlockDiagonalGates(device, ElementType.BFloat16, 16, 1, batchInvariant: true).VariantFor(3), Is.EqualTo("mma"), "batch invariance takes no measured answer");
+            Assert.That(new BlockDiagonalGates(device, ElementType.BFloat16, 16, 1, batchInvariant: true).VariantFor(3), Is.EqualTo("mma-64x64"), "batch invariance takes no measured answer");
         }
     }
 
@@ -172,8 +224,6 @@ internal sealed class KernelTunerTests
             Assert.That(new WindowAttention(device, ElementType.BFloat16, 1, 64).Variant, Is.EqualTo(WindowAttention.Warpgroup));
             Assert.That(new WindowAttention(device, ElementType.BFloat16, 1, 64, batchInvariant: true).Variant, Is.EqualTo("mma"), "batch invariance takes no measured answer");
         }
-
-        GpuDevice OpenHopper() => GpuDevice.OpenEmulator(new EmulatorOptions { ComputeCapability = (9, 0) }, new() { CacheFolder = _folder });
 
         static float[] Result(GpuDevice device, TuningQuestion question, string candidate)
         {
@@ -215,11 +265,16 @@ internal sealed class KernelTunerTests
         }
         using (GpuDevice device = Open()) Assert.That(device.Tuning.Find("a question"), Is.Not.Null);
 
-        foreach (string text in (string[])["", "{", "[]", "{\"device\":\"another\"}", File.ReadAllText(file).Replace("\"one\": 1", "\"one\": \"x\"", StringComparison.Ordinal)])
+        string good = File.ReadAllText(file);
+        string[] times = [.. ((string[])["\"x\"", "-1", "1e999", "null"]).Select(time => good.Replace("\"one\": 1", $"\"one\": {time}", StringComparison.Ordinal))];
+        foreach (string text in (string[])["", "{", "[]", "{\"device\":\"another\"}", good.Replace("\"device\": \"", "\"device\": \"another ", StringComparison.Ordinal), .. times])
         {
             File.WriteAllText(file, text);
-            using GpuDevice device = Open();
+            ListLogger logger = new();
+            using GpuDevice device = GpuDevice.Open("emulator", new() { CacheFolder = _folder, Logger = logger });
             Assert.That(device.Tuning.Find("a question"), Is.Null, text);
+            Assert.That(device.Tuning.Find("another question"), Is.Null, text);
+            Assert.That(logger.Warnings, Has.One.Items.And.All.Contains(file).And.None.Contains("\n"), text);
             device.Tuning.Save(new Dictionary<string, TuningRecord> { ["another"] = Times(("two", 2)) });
             Assert.That(device.Tuning.Find("another")?.Fastest(_ => true), Is.EqualTo("two"));
         }
@@ -241,6 +296,8 @@ internal sealed class KernelTunerTests
         Questions(device).Single(key => key.StartsWith(kernels + "@", StringComparison.Ordinal) && key.Contains(shape, StringComparison.Ordinal));
 
     private static TuningRecord Times(params (string Candidate, double Microseconds)[] times) => new([.. times.Select(time => KeyValuePair.Create(time.Candidate, time.Microseconds))]);
+
+    private GpuDevice OpenHopper() => GpuDevice.OpenEmulator(new EmulatorOptions { ComputeCapability = (9, 0) }, new() { CacheFolder = _folder });
 
     private GpuDevice Open(bool useTuning = true) => GpuDevice.Open("emulator", new() { CacheFolder = _folder, UseTuning = useTuning });
 }
