@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 import scans_torch
-from cases import LIMIT, SIZES, TYPES, NotMeasured, Op, wide
+from cases import SIZES, TYPES, Op, wide
 from inputs import decay, normal, tokens, uniform
 
 CHECKED = 16
@@ -157,19 +157,6 @@ def fused_adam_w(master, gradient, first, second, step, weights):
     adamw([master], [gradient.to(master.dtype)], [first], [second], [], [step], fused=True, amsgrad=False, beta1=BETA1, beta2=BETA2,
           lr=RATE, weight_decay=WEIGHT_DECAY, eps=EPSILON, maximize=False)
     return weights.copy_(master)
-
-
-def build(row, device):
-    """The Op of a row; NotMeasured where torch has no counterpart."""
-    s, draw = row["shape"], Draw(row, device)
-    import ops_fused  # which takes its pieces from here
-    maker = MAKERS.get(row["op"]) or ops_fused.MAKERS.get(row["op"])
-    if maker is None:
-        raise NotMeasured("torch has no counterpart of this op")
-    op = maker(row, s, draw)
-    op.gradient_seed = draw.gradient_seed()
-    op.limit = LIMIT[row["type"]] * (2 if row["op"] in COMPOSED or row["op"] in ops_fused.MAKERS else 1)
-    return op
 
 
 def _matmul(row, s, draw):

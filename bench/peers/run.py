@@ -92,7 +92,7 @@ def op_of(row, device, peer):
     import torch
 
     import attention_torch
-    import ops_torch
+    import op_table
     import scans_torch
     from cases import NotMeasured
 
@@ -100,7 +100,7 @@ def op_of(row, device, peer):
         make = attention_torch.window_attention if row["op"] == "window_attention" else attention_torch.decode_attention
         op, function, variant = make(row, device, peer)
     else:
-        op = ops_torch.build(row, device)
+        op = op_table.build(row, device)
         function, variant = op.forms.get(peer, op.forward), f"torch {torch.__version__}"
     forward_only = row["pass"] == "forward"
     if peer.startswith("triton"):
@@ -267,7 +267,7 @@ def main():
     if options.self_check:
         import self_check
         with tempfile.TemporaryDirectory() as folder:
-            return self_check.run(folder)
+            return self_check.run(folder, run, wanted)
     return run(options)
 
 

@@ -155,29 +155,29 @@ def model():
             near("its gradient", torch.autograd.grad(loss, net.embedding)[0], expected)
 
 
-def all_rows(folder):
+def all_rows(folder, run, wanted):
     """Every row that torch can run in eager mode runs, is right, and has a line."""
-    import run
     out = Path(folder) / "results.jsonl"
     options = SimpleNamespace(rows="*", peers="torch-eager", budget="10m", out=str(out), scale="tiny", device="cpu", modes="cold", row_seconds=0.01, attempt_seconds=600)
-    if run.run(options) != 0:
+    if run(options) != 0:
         raise AssertionError("the runner failed")
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    expected = [row["id"] for row in rows.load("tiny") if run.wanted(row, "torch-eager")]
+    expected = [row["id"] for row in rows.load("tiny") if wanted(row, "torch-eager")]
     if [line["row"] for line in lines] != expected:
         raise AssertionError("rows without a result line")
     bad = [f"{line['row']}: {line['reason']}" for line in lines if line["median_us"] is None and "no peer runs" not in line["reason"] and "no counterpart" not in line["reason"]]
     if bad:
         raise AssertionError("\n".join(bad))
     before = out.read_text(encoding="utf-8")
-    if run.run(options) != 0 or out.read_text(encoding="utf-8") != before:
+    if run(options) != 0 or out.read_text(encoding="utf-8") != before:
         raise AssertionError("a second run measured again what was there")
     return len(lines)
 
 
-def run(folder):
+def run(folder, run_rows, wanted):
+    """All checks; run_rows and wanted are the runner's own."""
     torch.set_num_threads(1)
     for check in (generator, recurrences, elementwise, attention, model):
         check()
-    print(f"bench/peers: formulas are right, {all_rows(folder)} tiny rows ran")
+    print(f"bench/peers: formulas are right, {all_rows(folder, run_rows, wanted)} tiny rows ran")
     return 0
