@@ -23,7 +23,7 @@ internal sealed class ModelKernels : IDisposable
         Embedding = Add(new Embedding(device, type, config.Width));
         Norm = Add(new RmsNorm(device, type, config.Width));
         GeluMultiply = Add(new GeluMultiply(device, type, config.MlpWidth));
-        if (!options.BatchInvariant) GatedMatMul = Add(new GatedMatMul(device, type, config.MlpWidth, config.Width));
+        if (!options.BatchInvariant) GatedMatMul = Add(new GatedMatMul(device, type, config.MlpWidth, config.Width, useBlas: options.UseBlas));
         SoftCap = Add(new SoftCap(device, config.Vocabulary));
         Sampler = Add(new Sampler(device, config.Vocabulary));
         Advance = Add(new AdvanceRows(device, step: false));

@@ -37,8 +37,9 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
     /// <param name="variant">A variant to force; null to choose.</param>
     /// <param name="rowFactors">Whether calls give a factor for each row, which the float32 sums of its g|u are multiplied by.</param>
     /// <param name="batchInvariant">Whether a row's bits must not depend on the number of rows: no measured choices.</param>
+    /// <param name="useBlas">Whether the product that this stands for may go to cuBLAS.</param>
     /// <exception cref="ArgumentException">A size is wrong, or the variant does not fit.</exception>
-    public GatedMatMul(GpuDevice device, ElementType type, int width, int inner, string? variant = null, bool rowFactors = false, bool batchInvariant = false) : base(device, type)
+    public GatedMatMul(GpuDevice device, ElementType type, int width, int inner, string? variant = null, bool rowFactors = false, bool batchInvariant = false, bool useBlas = true) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(width, int.MaxValue / 2);
@@ -52,8 +53,8 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
             ? [Kernel(shapes[0], variant)]
             : [.. shapes.Select((shape, i) => Kernel(shape, records[i]?.Fastest(variants.Fitting(Query(shape)).Contains)))];
         // Unmeasured: our tiles reach what cuBLAS does on no chip since sm_90, but save two passes over g|u where the product would be ours anyway.
-        bool usually = device.Kind == GpuDeviceKind.Cuda && !device.HasBlas && type == ElementType.BFloat16;
-        _pays = [.. records.Select(record => record is null ? usually : record.Fastest(_ => true) != Separate)];
+        bool blas = device.HasBlas && useBlas, usually = device.Kind == GpuDeviceKind.Cuda && !blas && type == ElementType.BFloat16;
+        _pays = [.. records.Zip(shapes, (record, shape) => blas == device.HasBlas && Fastest(record, shape) is { } fastest ? fastest != Separate : usually)];
     }
 
     /// <summary>D: columns of the result.</summary>
@@ -178,6 +179,13 @@ public sealed class GatedMatMul : KernelOp, IKernelCatalogue, ISelfTested, ITune
         [w.RowStride, Width * w.RowStride, RowsTogether * w.RowStride],
         [WarpgroupTiles.Depth, RowsTogether, 2, WarpgroupTiles.Columns / (2 * RowsTogether)],
         TensorSwizzle.Bytes128);
+
+    // The fastest of what was measured and fits today, the separate kernels among it.
+    private string? Fastest(TuningRecord? record, Shape shape)
+    {
+        IReadOnlyList<string> fitting = variants.Fitting(Query(shape));
+        return record?.Fastest(name => name == Separate || fitting.Contains(name));
+    }
 
     private ProductKernel<GatedMatMulParams, GatedMatMulTensorParams> Kernel(Shape shape, string? variant) =>
         variants.Choose(Query(shape), variant).Variant.Name == WarpgroupTiles.Variant

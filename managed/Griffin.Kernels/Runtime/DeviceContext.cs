@@ -28,6 +28,8 @@ internal sealed class DeviceContext
 
     public nint Handle => _context;
 
+    public CaptureGate Captures { get; } = new();
+
     /// <summary>Makes the context current on this thread; one compare when it already is.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void MakeCurrent()

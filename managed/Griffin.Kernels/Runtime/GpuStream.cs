@@ -39,7 +39,7 @@ public sealed partial class GpuStream : IDisposable
     public bool DependentLaunches { get; }
 
     /// <summary>True between <see cref="BeginCapture"/> and <see cref="EndCapture"/>.</summary>
-    public bool IsCapturing { get; private set; }
+    public bool IsCapturing => Handle.IsCapturing;
 
     internal StreamHandle Handle { get; }
 
@@ -140,13 +140,15 @@ public sealed partial class GpuStream : IDisposable
         context.Check(context.Driver.StreamWaitEvent(_stream, @event.Handle.Value, 0), "cuStreamWaitEvent");
     }
 
-    /// <summary>Starts recording this stream's work into a graph in place of running it. Until the end, this thread must not allocate, free or synchronise.</summary>
+    /// <summary>
+    /// Starts recording this stream's work into a graph in place of running it. Until the end, this thread must not allocate or synchronise, and no thread may
+    /// synchronise the device. Memory that is let go meanwhile, by any thread or the garbage collector, is freed after the end.
+    /// </summary>
     public void BeginCapture()
     {
         const int ThreadLocal = 1;
-        DeviceContext context = Enter();
-        context.Check(context.Driver.StreamBeginCapture(_stream, ThreadLocal), "cuStreamBeginCapture");
-        IsCapturing = true;
+        Enter();
+        Handle.BeginCapture(ThreadLocal);
     }
 
     /// <summary>Ends the recording and makes the graph.</summary>
@@ -156,8 +158,7 @@ public sealed partial class GpuStream : IDisposable
     {
         DeviceContext context = Enter();
         CudaDriver driver = context.Driver;
-        IsCapturing = false;
-        context.Check(driver.StreamEndCapture(_stream, out nint graph), "cuStreamEndCapture");
+        context.Check(Handle.EndCapture(out nint graph), "cuStreamEndCapture");
         CudaResult result = driver.GraphInstantiate(out nint executable, graph, 0);
         CudaResult destroyed = driver.GraphDestroy(graph);
         context.Check(result, "cuGraphInstantiate");
@@ -170,9 +171,8 @@ public sealed partial class GpuStream : IDisposable
     public void AbandonCapture()
     {
         if (!IsCapturing || Handle.IsClosed) return;
-        IsCapturing = false;
         _context.MakeCurrentForRelease();
-        if (_context.Driver.StreamEndCapture(_stream, out nint graph) == CudaResult.Success && graph != 0) _context.Driver.GraphDestroy(graph);
+        if (Handle.EndCapture(out nint graph) == CudaResult.Success && graph != 0) _context.Driver.GraphDestroy(graph);
     }
 
     /// <summary>Destroys the stream once the work queued on it has finished; waits only to free the workspace of <see cref="Blas"/>. A borrowed stream is left alone.</summary>

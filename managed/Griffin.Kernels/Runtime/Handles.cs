@@ -43,7 +43,18 @@ internal abstract class GpuHandle : SafeHandle
     /// <summary>Makes the native release call; the context is current.</summary>
     protected abstract (CudaResult Result, string Call) Release(CudaDriver driver);
 
+    /// <summary>Whether the release waits for everything queued on the device.</summary>
+    protected virtual bool WaitsForDevice => false;
+
     protected sealed override bool ReleaseHandle()
+    {
+        if (Owned && WaitsForDevice) Context.Captures.Release(this);
+        else ReleaseNow();
+        return true;
+    }
+
+    /// <summary>Releases the native object, then the parent.</summary>
+    internal void ReleaseNow()
     {
         if (Owned)
         {
@@ -53,7 +64,6 @@ internal abstract class GpuHandle : SafeHandle
             LiveHandles.Released();
         }
         _parent?.DangerousRelease();
-        return true;
     }
 }
 
@@ -69,7 +79,34 @@ internal sealed class ContextHandle(DeviceContext context, int device, bool owne
 
 internal sealed class StreamHandle(DeviceContext context, GpuHandle parent, nint stream, bool owned) : GpuHandle(context, parent, stream, owned)
 {
-    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.StreamDestroy(handle), "cuStreamDestroy");
+    public bool IsCapturing { get; private set; }
+
+    public void BeginCapture(int mode)
+    {
+        Context.Captures.Begin(() => Context.Check(Context.Driver.StreamBeginCapture(handle, mode), "cuStreamBeginCapture"));
+        IsCapturing = true;
+    }
+
+    public CudaResult EndCapture(out nint graph)
+    {
+        CudaResult result = Context.Driver.StreamEndCapture(handle, out graph);
+        EndCaptures();
+        return result;
+    }
+
+    protected override (CudaResult, string) Release(CudaDriver driver)
+    {
+        CudaResult destroyed = driver.StreamDestroy(handle);
+        EndCaptures();
+        return (destroyed, "cuStreamDestroy");
+    }
+
+    private void EndCaptures()
+    {
+        if (!IsCapturing) return;
+        IsCapturing = false;
+        Context.Captures.End();
+    }
 }
 
 internal sealed class EventHandle(DeviceContext context, GpuHandle parent, nint @event) : GpuHandle(context, parent, @event, true)
@@ -89,6 +126,8 @@ internal sealed class GraphHandle(DeviceContext context, GpuHandle parent, nint 
 
 internal sealed class PinnedHandle(DeviceContext context, GpuHandle parent, nint pointer) : GpuHandle(context, parent, pointer, true)
 {
+    protected override bool WaitsForDevice => true;
+
     protected override (CudaResult, string) Release(CudaDriver driver)
     {
         CudaResult waited = driver.CtxSynchronize();
@@ -100,6 +139,8 @@ internal sealed class PinnedHandle(DeviceContext context, GpuHandle parent, nint
 /// <summary>Device memory freed after everything queued on the device before the release has finished.</summary>
 internal sealed class MemoryHandle(DeviceContext context, GpuHandle parent, ulong address, bool owned) : GpuHandle(context, parent, (nint)address, owned)
 {
+    protected override bool WaitsForDevice => true;
+
     protected override (CudaResult, string) Release(CudaDriver driver)
     {
         CudaResult waited = driver.CtxSynchronize();

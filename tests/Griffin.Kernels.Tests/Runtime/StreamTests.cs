@@ -173,6 +173,67 @@ public sealed class StreamTests
         Assert.That(stream.IsCapturing, Is.False);
     }
 
+    /// <summary>Freeing waits for the context, which would invalidate the capture: it is made up for at the capture's end, on whichever thread it was asked for.</summary>
+    [Test]
+    public void MemoryLetGoDuringACaptureIsFreedAfterIt([Values] bool byAnotherThread, [Values] bool abandoned)
+    {
+        using GpuDevice device = TestDevices.OpenChecked();
+        using GpuStream stream = device.CreateStream(), other = device.CreateStream();
+        DeviceBuffer<float> x = device.Allocate<float>(3), kept = device.Allocate<float>(3);
+        PinnedBuffer<float> pinned = device.AllocatePinned<float>(3);
+        long before = LiveHandles.Count;
+        stream.BeginCapture();
+        void Free()
+        {
+            x.Dispose();
+            pinned.Dispose();
+        }
+
+        if (byAnotherThread)
+        {
+            Thread thread = new(Free);
+            thread.Start();
+            thread.Join();
+        }
+        else
+        {
+            Free();
+        }
+
+        Assert.That(LiveHandles.Count, Is.EqualTo(before), "not yet");
+        Assert.That(x.Memory.IsDisposed);
+        stream.Fill(kept.Memory, 0, sizeof(float), 0);
+        if (abandoned)
+        {
+            stream.AbandonCapture();
+            Assert.That(LiveHandles.Count, Is.EqualTo(before - 2));
+        }
+        else
+        {
+            using GpuGraph graph = stream.EndCapture(kept.Memory);
+            Assert.That(LiveHandles.Count, Is.EqualTo(before - 2 + 1), "both freed, the graph made");
+            stream.Launch(graph);
+            stream.Synchronize();
+        }
+
+        kept.Dispose();
+        Assert.That(LiveHandles.Count, Is.EqualTo(before - 3), "and at once again");
+    }
+
+    /// <summary>A stream that is destroyed within its capture holds nothing back any longer.</summary>
+    [Test]
+    public void AStreamLetGoDuringItsCaptureEndsIt()
+    {
+        using GpuDevice device = TestDevices.OpenChecked();
+        GpuStream stream = device.CreateStream();
+        DeviceBuffer<float> x = device.Allocate<float>(3);
+        long before = LiveHandles.Count;
+        stream.BeginCapture();
+        x.Dispose();
+        stream.Dispose();
+        Assert.That(LiveHandles.Count, Is.EqualTo(before - 2));
+    }
+
     [Test]
     public void BlasMustBeMadeBeforeACapture()
     {

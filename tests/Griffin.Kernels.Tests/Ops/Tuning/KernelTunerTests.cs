@@ -132,6 +132,27 @@ internal sealed class KernelTunerTests
         Assert.That(questions.Select(one => one.Candidates), Is.All.SupersetOf(new[] { "cublas", "cublaslt" }));
     }
 
+    /// <summary>Whether the gated half pays in one kernel: what is gone does not count, nor does a record with cuBLAS where it is not used.</summary>
+    [Test]
+    public void TheGatedHalfPaysAsMeasured()
+    {
+        using (GpuDevice device = Open())
+        {
+            if (!device.HasBlas) Assert.Ignore("there is no cuBLAS");
+            device.Tuning.Save(new Dictionary<string, TuningRecord>
+            {
+                [Question(device, "gated_matmul.cu", "16 x 16, 64 rows")] = Times(("a variant that is gone", 1), ("separate", 2), ("general", 3)),
+                [Question(device, "gated_matmul.cu", "16 x 16, more rows")] = Times(("separate", 2), ("general", 1)),
+            });
+        }
+        using (GpuDevice device = Open())
+        {
+            bool Pays(int rows, bool useBlas = true) => new GatedMatMul(device, ElementType.Float32, 16, 16, useBlas: useBlas).PaysFor(rows);
+            Assert.That((Pays(64), Pays(65)), Is.EqualTo((false, true)));
+            Assert.That((Pays(64, useBlas: false), Pays(65, useBlas: false)), Is.EqualTo((false, false)), "as usual on the emulator");
+        }
+    }
+
     [Test]
     public void ScansFollowTheRecordOfTheirClass()
     {
