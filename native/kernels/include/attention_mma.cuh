@@ -6,7 +6,8 @@
 #include "include/mma.cuh"
 #include "include/quad.cuh"
 
-// Starts the copy of rows of head_dim elements into shared memory; absent rows become zeros, and nothing of theirs is read.
+// Starts the copy of rows of head_dim elements into shared memory; absent rows become zeros, and nothing of theirs is read. Not unrolled: what each row
+// asks and adds up to its address would take registers from the sums that wait.
 template <int HEAD_DIM, int ROWS, int THREADS, typename Source>
 GK_DEVICE void stage_rows_async(bf16* tile, const void* anywhere, const Source& source) {
     constexpr int PIECES = HEAD_DIM / 8;
