@@ -73,6 +73,8 @@ public enum CudaResult
     StreamCaptureInvalidated = 901,
     /// <summary>The call would make captured work wait for work outside the capture.</summary>
     StreamCaptureImplicit = 906,
+    /// <summary>The capture was begun by another thread, which alone may end it.</summary>
+    StreamCaptureWrongThread = 908,
     /// <summary>An error without a better name.</summary>
     Unknown = 999,
 }

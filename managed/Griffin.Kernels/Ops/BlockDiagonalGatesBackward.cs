@@ -190,11 +190,11 @@ public sealed class BlockDiagonalGatesBackward : KernelOp, IKernelCatalogue, ISe
     /// <param name="kernel">The kernels' name but for its end.</param>
     /// <param name="stage">Elements of shared memory that a step of so wide a tile takes.</param>
     private static VariantTable<int> Table(string kernel, Func<int, int> stage) => new(source,
-        Tiled("mma-128x128", kernel, 128, 64, stage),
-        Tiled("mma-64x64", kernel, 64, 32, stage),
+        Tiled("mma-128x128", kernel, 128, 64, stage, least: 128),
+        Tiled("mma-64x64", kernel, 64, 32, stage, least: 0),
         new KernelVariant<int>("general", q => new($"{kernel}_general<{q.T}>", GeneralThreads) { TileRows = GeneralTile, TileColumns = GeneralTile }));
 
-    private static KernelVariant<int> Tiled(string name, string kernel, int tile, int warpRows, Func<int, int> stage)
+    private static KernelVariant<int> Tiled(string name, string kernel, int tile, int warpRows, Func<int, int> stage, int least)
     {
         const int warpColumns = 32;
         return new(name, q => new($"{kernel}_mma<{tile}, {warpRows}, {warpColumns}>", 32 * (tile / warpRows) * (tile / warpColumns))
@@ -206,7 +206,7 @@ public sealed class BlockDiagonalGatesBackward : KernelOp, IKernelCatalogue, ISe
         })
         {
             Fits = q => q.Type == ElementType.BFloat16 && q.Shape % q.Vector == 0,
-            Preferred = q => q.Shape >= tile,
+            Preferred = q => q.Shape >= least,
         };
     }
 }

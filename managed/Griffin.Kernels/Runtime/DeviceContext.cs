@@ -20,6 +20,7 @@ internal sealed class DeviceContext
         Provider = provider;
         Driver = provider.Driver;
         _context = context;
+        Captures = CaptureGate.Of(Driver, context);
     }
 
     public GpuProvider Provider { get; }
@@ -28,7 +29,7 @@ internal sealed class DeviceContext
 
     public nint Handle => _context;
 
-    public CaptureGate Captures { get; } = new();
+    public CaptureGate Captures { get; }
 
     /// <summary>Makes the context current on this thread; one compare when it already is.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -5,7 +5,7 @@ namespace Griffin.Kernels.Runtime;
 /// <summary>
 /// A block of device memory without an element type. Memory from <see cref="GpuDevice.AllocateBytes"/> is freed synchronously: disposing it waits for
 /// everything queued on the device, so no kernel can see it go. Memory from <see cref="GpuStream.AllocateBytes"/> has that stream as its home and is freed in
-/// the stream's order: work on other streams must be ordered before the disposal by events, and a thread that is capturing a graph must not dispose it.
+/// the stream's order: work on other streams must be ordered before the disposal by events. What is let go while a graph is captured is freed after that.
 /// </summary>
 public sealed class DeviceMemory : IDisposable
 {

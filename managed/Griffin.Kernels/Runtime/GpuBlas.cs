@@ -157,6 +157,8 @@ public sealed class GpuBlas : IDisposable
 
     private sealed class BlasHandle(DeviceContext context, GpuHandle parent, nint handle) : GpuHandle(context, parent, handle, true)
     {
+        protected override bool MayDisturb => true;   // cuBLAS waits for the device
+
         protected override (CudaResult, string) Release(CudaDriver driver) =>
             (Context.Provider.Blas!.Destroy(handle) == 0 ? CudaResult.Success : CudaResult.Unknown, "cublasDestroy");
     }

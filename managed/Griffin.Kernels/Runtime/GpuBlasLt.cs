@@ -147,6 +147,8 @@ internal sealed class GpuBlasLt : IDisposable
 
     private sealed class LtHandle(DeviceContext context, GpuHandle parent, nint handle, BlasLt library) : GpuHandle(context, parent, handle, true)
     {
+        protected override bool MayDisturb => true;   // as cuBLAS
+
         protected override (CudaResult, string) Release(CudaDriver driver) =>
             (library.Destroy(handle) == 0 ? CudaResult.Success : CudaResult.Unknown, "cublasLtDestroy");
     }

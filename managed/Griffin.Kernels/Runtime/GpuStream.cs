@@ -175,9 +175,13 @@ public sealed partial class GpuStream : IDisposable
         if (Handle.EndCapture(out nint graph) == CudaResult.Success && graph != 0) _context.Driver.GraphDestroy(graph);
     }
 
-    /// <summary>Destroys the stream once the work queued on it has finished; waits only to free the workspace of <see cref="Blas"/>. A borrowed stream is left alone.</summary>
+    /// <summary>
+    /// Gives up a recording, and destroys the stream once the work queued on it has finished; waits only to free the workspace of <see cref="Blas"/>. A borrowed stream
+    /// is left alone.
+    /// </summary>
     public void Dispose()
     {
+        AbandonCapture();
         _blas?.Dispose();
         Handle.Dispose();
     }

@@ -40,15 +40,23 @@ internal abstract class GpuHandle : SafeHandle
 
     public nint Value => handle;
 
+    /// <summary>What is to be given up before the release, of a borrowed object too.</summary>
+    protected virtual void Leave()
+    {
+    }
+
     /// <summary>Makes the native release call; the context is current.</summary>
     protected abstract (CudaResult Result, string Call) Release(CudaDriver driver);
 
-    /// <summary>Whether the release waits for everything queued on the device.</summary>
-    protected virtual bool WaitsForDevice => false;
+    /// <summary>Whether the release may disturb captures in the context.</summary>
+    protected virtual bool MayDisturb => false;
+
+    /// <summary>Whether it would do so now that there are captures; asked while none begins or ends.</summary>
+    internal virtual bool DisturbsNow => true;
 
     protected sealed override bool ReleaseHandle()
     {
-        if (Owned && WaitsForDevice) Context.Captures.Release(this);
+        if (Owned && MayDisturb) Context.Captures.Release(this);
         else ReleaseNow();
         return true;
     }
@@ -56,6 +64,7 @@ internal abstract class GpuHandle : SafeHandle
     /// <summary>Releases the native object, then the parent.</summary>
     internal void ReleaseNow()
     {
+        Leave();
         if (Owned)
         {
             Context.MakeCurrentForRelease();
@@ -81,27 +90,23 @@ internal sealed class StreamHandle(DeviceContext context, GpuHandle parent, nint
 {
     public bool IsCapturing { get; private set; }
 
-    public void BeginCapture(int mode)
+    public void BeginCapture(int mode) => Context.Captures.Begin(() =>
     {
-        Context.Captures.Begin(() => Context.Check(Context.Driver.StreamBeginCapture(handle, mode), "cuStreamBeginCapture"));
+        Context.Check(Context.Driver.StreamBeginCapture(handle, mode), "cuStreamBeginCapture");
         IsCapturing = true;
-    }
+    });
 
     public CudaResult EndCapture(out nint graph)
     {
         CudaResult result = Context.Driver.StreamEndCapture(handle, out graph);
-        EndCaptures();
+        if (result != CudaResult.StreamCaptureWrongThread) Leave();   // from the wrong thread, the capture goes on
         return result;
     }
 
-    protected override (CudaResult, string) Release(CudaDriver driver)
-    {
-        CudaResult destroyed = driver.StreamDestroy(handle);
-        EndCaptures();
-        return (destroyed, "cuStreamDestroy");
-    }
+    protected override (CudaResult, string) Release(CudaDriver driver) => (driver.StreamDestroy(handle), "cuStreamDestroy");
 
-    private void EndCaptures()
+    /// <summary>Counts its capture no longer.</summary>
+    protected override void Leave()
     {
         if (!IsCapturing) return;
         IsCapturing = false;
@@ -126,7 +131,7 @@ internal sealed class GraphHandle(DeviceContext context, GpuHandle parent, nint 
 
 internal sealed class PinnedHandle(DeviceContext context, GpuHandle parent, nint pointer) : GpuHandle(context, parent, pointer, true)
 {
-    protected override bool WaitsForDevice => true;
+    protected override bool MayDisturb => true;
 
     protected override (CudaResult, string) Release(CudaDriver driver)
     {
@@ -139,7 +144,7 @@ internal sealed class PinnedHandle(DeviceContext context, GpuHandle parent, nint
 /// <summary>Device memory freed after everything queued on the device before the release has finished.</summary>
 internal sealed class MemoryHandle(DeviceContext context, GpuHandle parent, ulong address, bool owned) : GpuHandle(context, parent, (nint)address, owned)
 {
-    protected override bool WaitsForDevice => true;
+    protected override bool MayDisturb => true;
 
     protected override (CudaResult, string) Release(CudaDriver driver)
     {
@@ -149,8 +154,12 @@ internal sealed class MemoryHandle(DeviceContext context, GpuHandle parent, ulon
     }
 }
 
-/// <summary>Device memory freed in the order of its home stream, which is its parent.</summary>
+/// <summary>Device memory freed in the order of its home stream, which is its parent: a capture of that one would take the call for a node of the graph.</summary>
 internal sealed class StreamMemoryHandle(DeviceContext context, StreamHandle home, ulong address) : GpuHandle(context, home, (nint)address, true)
 {
+    internal override bool DisturbsNow => home.IsCapturing;
+
+    protected override bool MayDisturb => true;
+
     protected override (CudaResult, string) Release(CudaDriver driver) => (driver.MemFreeAsync((ulong)handle, home.Value), "cuMemFreeAsync");
 }

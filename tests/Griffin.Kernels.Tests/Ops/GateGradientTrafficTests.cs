@@ -51,6 +51,22 @@ internal sealed class GateGradientTrafficTests
         Assert.That(launches.Select(launch => launch.BankConflicts), Is.All.Zero);
     }
 
+    [TestCase(16, 64)]
+    [TestCase(120, 64)]
+    [TestCase(128, 128)]
+    public void The_width_of_a_block_chooses_the_tile(int b, int tile)
+    {
+        const ElementType type = ElementType.BFloat16;
+        const int rows = 3;
+        using var test = new OpTest(_device);
+        var (z, w, dw) = (test.Output(rows, b, type), test.Output(b, b, type), test.Output(b, b, ElementType.Float32));
+        var op = new BlockDiagonalGatesBackward(_device, type, b, 1, useBlas: false);
+        var launches = CountAll(test, () => op.Run(test.Stream, z, w, w, test.Output(rows, 2 * b, type), test.Output(rows, b, type), dw,
+            test.Output(b, b, ElementType.Float32), test.Workspace(op.WorkspaceBytes(rows))));
+        Assert.That(launches.Select(launch => launch.Kernel).Where(name => name.StartsWith("gates_", StringComparison.Ordinal)),
+            Is.EqualTo(new[] { $"gates_weight_gradient_mma<{tile}, {tile / 2}, 32>", $"gates_input_gradient_mma<{tile}, {tile / 2}, 32>" }));
+    }
+
     [Test]
     public void Single_threads_move_no_more_than_warps_do([ValueSource(typeof(OpTest), nameof(OpTest.Types))] ElementType type)
     {

@@ -220,18 +220,70 @@ public sealed class StreamTests
         Assert.That(LiveHandles.Count, Is.EqualTo(before - 3), "and at once again");
     }
 
-    /// <summary>A stream that is destroyed within its capture holds nothing back any longer.</summary>
+    /// <summary>A stream that is let go within its capture, or borrowed and given back, holds nothing back any longer.</summary>
     [Test]
-    public void AStreamLetGoDuringItsCaptureEndsIt()
+    public void AStreamLetGoDuringItsCaptureEndsIt([Values] bool borrowed)
     {
         using GpuDevice device = TestDevices.OpenChecked();
-        GpuStream stream = device.CreateStream();
+        using GpuStream own = device.CreateStream();
+        GpuStream stream = borrowed ? RawHandles.BorrowStream(device, RawHandles.StreamOf(own)) : device.CreateStream();
         DeviceBuffer<float> x = device.Allocate<float>(3);
         long before = LiveHandles.Count;
         stream.BeginCapture();
         x.Dispose();
         stream.Dispose();
+        Assert.That(LiveHandles.Count, Is.EqualTo(before - (borrowed ? 1 : 2)));
+        own.Synchronize();
+    }
+
+    /// <summary>In a capture of its home stream, freeing would become a node of the graph; in one of another stream it is no matter.</summary>
+    [Test]
+    public void MemoryOfACapturingStreamIsFreedAfterTheCapture()
+    {
+        using GpuDevice device = TestDevices.OpenChecked();
+        if (!device.Limits.StreamOrderedMemory) Assert.Ignore("no memory in the order of a stream");
+        using GpuStream stream = device.CreateStream(), other = device.CreateStream();
+        DeviceMemory home = stream.AllocateBytes(64), elsewhere = other.AllocateBytes(64);
+        long before = LiveHandles.Count;
+        stream.BeginCapture();
+        home.Dispose();
+        elsewhere.Dispose();
+        Assert.That(LiveHandles.Count, Is.EqualTo(before - 1));
+        stream.EndCapture().Dispose();
         Assert.That(LiveHandles.Count, Is.EqualTo(before - 2));
+        stream.Synchronize();
+    }
+
+    /// <summary>A context's captures are those of all devices that share it.</summary>
+    [Test]
+    public void WhatAnotherDeviceOfTheContextLetsGoWaitsToo()
+    {
+        using GpuDevice device = TestDevices.OpenChecked();
+        using GpuDevice sharing = RawHandles.BorrowContext(device.Provider, RawHandles.ContextOf(device));
+        using GpuStream stream = sharing.CreateStream();
+        DeviceBuffer<float> x = device.Allocate<float>(3);
+        long before = LiveHandles.Count;
+        stream.BeginCapture();
+        x.Dispose();
+        Assert.That(LiveHandles.Count, Is.EqualTo(before));
+        stream.EndCapture().Dispose();
+        Assert.That(LiveHandles.Count, Is.EqualTo(before - 1));
+    }
+
+    [Test]
+    public void OnlyTheThreadThatBeganACaptureEndsIt()
+    {
+        using GpuDevice device = TestDevices.OpenChecked();
+        using GpuStream stream = device.CreateStream();
+        stream.BeginCapture();
+        GpuException? thrown = null;
+        Thread thread = new(() => thrown = Assert.Throws<GpuException>(() => stream.EndCapture()));
+        thread.Start();
+        thread.Join();
+        Assert.That(thrown!.Message, Does.Contain("908"));
+        Assert.That(stream.IsCapturing);
+        stream.EndCapture().Dispose();
+        Assert.That(stream.IsCapturing, Is.False);
     }
 
     [Test]
