@@ -29,6 +29,9 @@ internal static class CompiledKernels
         return results.GetOrAdd((version, entry, architecture), key => new(() => Compile(nvrtc, key.Entry, key.Architecture))).Value;
     }
 
+    /// <summary>The same kernel from a compilation of its own.</summary>
+    public static MachineKernel Anew(string version, MachineKernel kernel) => Compile(NvrtcLibraries.Open(version), kernel.Entry, kernel.Architecture);
+
     /// <summary>The architectures of the table that a kernel is compiled for.</summary>
     public static IReadOnlyList<string> ArchitecturesOf(CatalogueEntry entry, string version) => entry.Spec.Architecture switch
     {

@@ -12,6 +12,7 @@ public sealed class KernelCompileTests
 {
     private static readonly ConcurrentDictionary<string, Task> others = new(StringComparer.Ordinal);
     private const int RegisterFile = 65_536;
+    private const int MostCompilations = 6;
     private const int SmallSharedBytes = 99 * 1024;
 
     [TestCase("11.8")]
@@ -24,8 +25,18 @@ public sealed class KernelCompileTests
 
         var table = new ResourceTable(version == "11.8" ? CompiledKernels.Architectures : [.. CompiledKernels.Architectures, CompiledKernels.Hopper]);
         foreach (var kernel in compiled)
-            table.Add(kernel.Entry, kernel.Architecture, kernel.Resources);
+            table.Add(kernel);
         table.Update(version);
+        // The compiler gives some kernels other registers from one time to the next: what differs is compiled again.
+        IReadOnlyList<MachineKernel> differing = [.. table.Differing(version, compiled)];
+        for (var again = 0; again < MostCompilations && differing.Count > 0; again++)
+        {
+            MachineKernel[] anew = [.. differing.Select(kernel => CompiledKernels.Anew(version, kernel))];
+            foreach (var kernel in anew)
+                table.Add(kernel);
+            differing = [.. table.Differing(version, anew)];
+        }
+
         Assert.Multiple(() =>
         {
             foreach (var kernel in compiled)

@@ -13,7 +13,7 @@ namespace Griffin.Kernels.Tests.Nvrtc;
 /// The compiler's optimiser orders some of its work by the addresses of its own objects: the same program, compiled again in a process that
 /// has compiled others, may become other code (without address randomisation the sequence repeats exactly; time, threads and the contents of
 /// fresh memory have no part in it). A kernel that was seen to get other registers for that reason has the range seen, as in 96-104/0; every
-/// other cell is exact. GRIFFIN_UPDATE_RESOURCES=1 writes the files anew after a kernel changed, keeping ranges that still hold: read the difference.
+/// other cell is exact, at one of a few compilations. GRIFFIN_UPDATE_RESOURCES=1 writes the files anew after a kernel changed, keeping ranges that still hold: read the difference.
 /// GRIFFIN_UPDATE_RESOURCES=widen compiles everything once more and widens the cells that differ in registers to a range.
 /// </remarks>
 internal sealed class ResourceTable
@@ -65,17 +65,25 @@ internal sealed class ResourceTable
         }
     }
 
-    public void Add(CatalogueEntry entry, string architecture, KernelResources resources)
+    /// <summary>Takes a kernel's cell, in place of an earlier one.</summary>
+    public void Add(MachineKernel kernel)
     {
-        var key = $"{entry.Spec.Source.Name}: {entry.Spec.NameExpression}{string.Concat(entry.Spec.Options.Select(option => " " + option))}";
+        var key = KeyOf(kernel.Entry);
         if (!_rows.TryGetValue(key, out var row))
         {
-            row = [key, Text(entry.Threads), Text(entry.SharedBytes), .. Enumerable.Repeat(Absent, _columns.Length - FirstArchitecture)];
+            row = [key, Text(kernel.Entry.Threads), Text(kernel.Entry.SharedBytes), .. Enumerable.Repeat(Absent, _columns.Length - FirstArchitecture)];
             _rows.Add(key, row);
         }
 
-        row[Array.IndexOf(_columns, architecture)] = $"{Text(resources.Registers)}/{Text(resources.StaticSharedBytes)}"
-            + (resources.StackBytes == 0 ? "" : $"/stack {Text(resources.StackBytes)}");
+        row[Array.IndexOf(_columns, kernel.Architecture)] = CellOf(kernel.Resources);
+    }
+
+    /// <summary>Kernels that need something else than the checked-in file records for them.</summary>
+    public IEnumerable<MachineKernel> Differing(string version, IEnumerable<MachineKernel> kernels)
+    {
+        var recorded = Read(version);
+        return kernels.Where(kernel => recorded.TryGetValue(KeyOf(kernel.Entry), out var bounds) && bounds.Length == _columns.Length
+            && !Agrees(CellOf(kernel.Resources), bounds[Array.IndexOf(_columns, kernel.Architecture)]));
     }
 
     public override string ToString()
@@ -106,6 +114,12 @@ internal sealed class ResourceTable
     /// <summary>The checked-in file of a compiler version.</summary>
     public static string PathOf(string version) =>
         Path.Combine(Repository.Root!, "tests", "Griffin.Kernels.Tests", "Nvrtc", $"resources-{version}.tsv");
+
+    private static string KeyOf(CatalogueEntry entry) =>
+        $"{entry.Spec.Source.Name}: {entry.Spec.NameExpression}{string.Concat(entry.Spec.Options.Select(option => " " + option))}";
+
+    private static string CellOf(KernelResources resources) =>
+        $"{Text(resources.Registers)}/{Text(resources.StaticSharedBytes)}{(resources.StackBytes == 0 ? "" : $"/stack {Text(resources.StackBytes)}")}";
 
     private static Dictionary<string, string[]> Read(string version) =>
         File.ReadLines(PathOf(version)).Skip(1).Select(line => line.Split('\t')).ToDictionary(row => row[0]);
