@@ -2,83 +2,35 @@
 //
 //   row r at position p sees the n = min(available + 1, keys_visible) newest positions up to its own, all in the ring (rotary_step wrote p):
 //       s_j = (q . k_j) * scale ;  y = round_T(sum exp(s_j) v_j / sum exp(s_j))
-//   decode_attention gives, for each split of the ring, the maximum m of its visible scores, the sum l of exp(s - m), and the unnormalised
-//   sum of values o; decode_attention_combine merges a row's splits in ascending order. Slots that are not visible are never read.
-//   Probabilities stay float32. A padding row (pos -1) gets zeros.
+//   Each block takes a split of the ring: the maximum m of its visible scores, the sum l of exp(s - m), and the unnormalised sum of values o. The
+//   last block of a group of splits to get so far merges the group in ascending order, and the last of those blocks the groups: one launch, in
+//   which no block waits for another. Slots that are not visible are never read. A padding row (pos -1) gets zeros.
 //
-// Source   as window_attention.cu
+// Source   as window_attention.cu; the merge of splits is that of Dao et al., Flash-Decoding (2023)
 // Shapes   qkv [rows, (heads + 2) * head_dim], row stride qkv_stride (only the rotated q is read); y [rows, heads * head_dim], row stride y_stride;
 //          ring of a state slot: keys T[ring_slots][head_dim], then values; position p in ring slot p mod ring_slots; 1 <= keys_visible <= ring_slots;
-//          workspace f32: o [rows][heads][splits][head_dim], then (m, l) [rows][heads][splits][2]
-// Launch   decode_attention: grid (splits, rows, ceil(heads / HEADS)), 128 threads, dynamic shared memory as DecodeAttention.cs computes it;
+//          parts of a query: splits, and where they are merged by groups the groups after them;
+//          workspace f32: o [rows][heads][parts][head_dim], then (m, l) [rows][heads][parts][2]; none of it is touched with one split;
+//          arrivals u32 [rows][ceil(heads / HEADS)][groups + 1]: zeros before and after
+// Launch   grid (splits, rows, ceil(heads / HEADS)), 128 threads, dynamic shared memory as DecodeAttention.cs computes it;
 //          decode_attention_serial: the same grid, one thread, which meets nobody: for a machine that runs threads one after another;
-//          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS
-//          decode_attention_combine: one thread per output element, 256 a block, no barriers
-// Variants VEC = 16-byte copies (head_dim, qkv_stride multiples of VEC; qkv and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
+//          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS;
+//          groups are group_splits splits each, at most MERGED_PARTS, and at most as many groups
+// Variants VEC = 16-byte copies (head_dim, qkv_stride, y_stride multiples of VEC; qkv, y and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
+//          decode_attention_mma.cu: bfloat16 on matrix instructions, head_dim a multiple of 32 up to 256, all 16-byte aligned
 // Aliasing none; the ring is only read
-// Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed
-// Error    half an ulp of y + 2 (head_dim * A + keys_visible + 16) * 2^-23 * sum p_j |v_j|, with p the exact probabilities and A the largest
-//          scale * sum |q_c k_jc| over the visible keys
+// Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed,
+//          whichever blocks come last
+// Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with p the exact probabilities, A the largest
+//          scale * sum |q_c k_jc| over the visible keys, and u = 2^-18 on matrix instructions, 0 elsewhere: probabilities stay float32
 // Bytes    the visible keys and values once per HEADS heads; q once per split, y once; the workspace written and read
 #include "include/async_copy.cuh"
-#include "include/attention.cuh"
-#include "include/dependent_launch.cuh"
+#include "include/decode_attention.cuh"
 #include "include/warp.cuh"
 
-struct DecodeAttentionParams {
-    const void* qkv;
-    f32* partial;           // o
-    f32* statistics;        // m, l
-    PackedRows rows;
-    SlotMemory ring;
-    i64 qkv_stride;
-    i32 heads;
-    i32 splits;
-    i32 split_slots;
-    i32 ring_slots;
-    i32 keys_visible;
-    f32 scale_log2;         // head_dim^-1/2 * log2(e): scores are taken to base 2
-};
-
-struct DecodeAttentionCombineParams {
-    const f32* partial;
-    const f32* statistics;
-    void* y;
-    i64 y_stride;
-    i64 elements;           // rows * heads * head_dim
-    i32 heads;
-    i32 head_dim;
-    i32 splits;
-};
-
-// The slots that a token sees: an arc of the ring that ends at the token's own.
-struct RingArc {
-    i32 own;
-    i32 count;
-    i32 ring_slots;
-
-    GK_DEVICE RingArc(const DecodeAttentionParams& p, i32 row) : ring_slots(p.ring_slots) {
-        const i32 position = p.rows.pos[row];
-        own = position < 0 ? 0 : position % ring_slots;
-        count = position < 0 ? 0 : min_of(available(p.rows, row, row) + 1, p.keys_visible);
-    }
-
-    // How many slots `slot` lies past another one, round the ring.
-    GK_DEVICE i32 past(i32 slot, i32 other) const { return slot - other < 0 ? slot - other + ring_slots : slot - other; }
-    GK_DEVICE bool shows(i32 slot) const { return past(own, slot) < count; }
-    // Whether any of the `slots` from `first` on is seen; all of them exist, or those past the ring's end are not asked for.
-    GK_DEVICE bool shows_any(i32 first, i32 slots) const {
-        const i32 start = past(own, count - 1), into = past(first, start);
-        return into < count || (count > 0 && ring_slots - into < slots);
-    }
-};
-
-// Where the results of a split for one head go.
-GK_DEVICE i64 split_part(const DecodeAttentionParams& p, i32 row, i32 head, i32 split) { return (static_cast<i64>(row) * p.heads + head) * p.splits + split; }
-
 // Copies ring rows into shared memory as they are, zeros for invisible ones and for the channels past HEAD_DIM.
-template <typename T, int HEAD_DIM, int STRIDE, int KEYS, int VEC, typename Visible>
-GK_DEVICE void stage_slots(T* tile, const T* ring, i32 first_slot, const Visible& visible) {
+template <typename T, int HEAD_DIM, int STRIDE, int KEYS, int VEC>
+GK_DEVICE void stage_slots(T* tile, const T* ring, i32 first_slot, const SplitSlots<KEYS>& slots) {
     constexpr int PIECES = VEC > 1 ? HEAD_DIM / VEC : STRIDE;
     #pragma unroll 4
     for (int step = 0; step < ceil_div(KEYS * PIECES, 128); ++step) {
@@ -86,7 +38,7 @@ GK_DEVICE void stage_slots(T* tile, const T* ring, i32 first_slot, const Visible
         if (i >= KEYS * PIECES) break;
         const int j = i / PIECES;
         const int c = (i - j * PIECES) * VEC;
-        const bool seen = visible(first_slot + j);
+        const bool seen = slots.shows(first_slot + j);
         const T* from = ring + static_cast<i64>(first_slot + j) * HEAD_DIM + c;
         if constexpr (VEC > 1) {
             async_copy_16(tile + j * STRIDE + c, seen ? from : ring, seen ? 16 : 0);
@@ -116,16 +68,9 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
     const i32 split = blockIdx.x, row = blockIdx.y;
     const i32 first_head = blockIdx.z * HEADS;
     const i32 heads = min_of(HEADS, p.heads - first_head);
-    const i32 slots_from = split * p.split_slots, slots_to = min_of(slots_from + p.split_slots, p.ring_slots);
-    const RingArc arc(p, row);
+    const SplitSlots<KEYS> slots(p, split, row);
     const T* ring_keys = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[row]));
     const T* ring_values = ring_keys + static_cast<i64>(p.ring_slots) * HEAD_DIM;
-
-    const auto visible = [&](i32 slot) { return slot < slots_to && arc.shows(slot); };
-    const auto next_tile = [&](i32 slot) {                          // the first tile from `slot` on that shows a key
-        while (slot < slots_to && !arc.shows_any(slot, KEYS)) slot += KEYS;
-        return slot;
-    };
 
     #pragma unroll 4
     for (int step = 0; step < ceil_div(HEADS * DIM, 128); ++step) {
@@ -149,18 +94,18 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
             for (int e = 0; e < WIDTH; ++e) out[h][i][e] = 0.0f;
     }
 
-    i32 tile = next_tile(slots_from);
-    if (tile < slots_to) {
-        stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(keys, ring_keys, tile, visible);
-        stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(values, ring_values, tile, visible);
+    i32 tile = slots.next_tile(slots.from);
+    if (tile < slots.to) {
+        stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(keys, ring_keys, tile, slots);
+        stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(values, ring_values, tile, slots);
     }
-    while (tile < slots_to) {
-        const i32 next = next_tile(tile + KEYS);
+    while (tile < slots.to) {
+        const i32 next = slots.next_tile(tile + KEYS);
         async_wait<1>();
         __syncthreads();                                            // queries and keys have landed
 
         f32 score[WARP_HEADS];                                      // of the key whose number is the lane's
-        const bool shown = lane < KEYS && visible(tile + lane);
+        const bool shown = lane < KEYS && slots.shows(tile + lane);
         {
             f32 dot[WARP_HEADS][4] = {};
             const T* key = keys + min_of(lane, KEYS - 1) * STRIDE;
@@ -196,7 +141,7 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
         }
         async_wait<0>();
         __syncthreads();                                            // values have landed, weights are there, nobody reads the keys any more
-        if (next < slots_to) stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(keys, ring_keys, next, visible);
+        if (next < slots.to) stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(keys, ring_keys, next, slots);
 
         #pragma unroll
         for (int h = 0; h < WARP_HEADS; ++h)
@@ -220,28 +165,33 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
                 }
         }
         __syncthreads();                                            // nobody reads values or weights any more
-        if (next < slots_to) stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(values, ring_values, next, visible);
+        if (next < slots.to) stage_slots<T, HEAD_DIM, STRIDE, KEYS, VEC>(values, ring_values, next, slots);
         tile = next;
     }
 
     warp_sum(total);
+    const SplitResults<T, HEAD_DIM, 32 * WARPS, VEC == 1 ? 1 : 4> results(p, row, first_head, heads);
+    constexpr int STORED = VEC == 1 ? 1 : WIDTH;                    // channels of one store
     #pragma unroll
     for (int h = 0; h < WARP_HEADS; ++h) {
         const i32 head = warp + WARPS * h;
         if (head >= heads) continue;
-        const i64 part = split_part(p, row, first_head + head, split);
-        if (lane == 0) {
-            p.statistics[2 * part] = maximum[h];
-            p.statistics[2 * part + 1] = total[h];
-        }
+        const f32 share = p.splits > 1 ? 1.0f : results.share(total[h]);
+        if (p.splits > 1 && lane == 0) results.leave_statistics(head, split, maximum[h], total[h]);
         #pragma unroll
         for (int i = 0; i < LANE_PIECES; ++i)
             #pragma unroll
-            for (int e = 0; e < WIDTH; ++e) {
+            for (int e = 0; e < WIDTH; e += STORED) {
                 const int c = (lane + 32 * i) * WIDTH + e;
-                if (c < HEAD_DIM) p.partial[part * HEAD_DIM + c] = out[h][i][e];
+                if (c >= HEAD_DIM) continue;
+                f32 piece[STORED];
+                #pragma unroll
+                for (int s = 0; s < STORED; ++s) piece[s] = out[h][i][e + s] * share;
+                if (p.splits > 1) store_floats<STORED>(results.values(head, split) + c, piece);
+                else store_floats<STORED>(results.result(head) + c, piece);
             }
     }
+    if (p.splits > 1) results.merge(split);
 }
 
 template <typename T, int HEAD_DIM, int HEADS, int KEYS, int VEC>
@@ -251,8 +201,7 @@ __global__ void __launch_bounds__(1) decode_attention_serial(DecodeAttentionPara
     begin_dependent();
     const i32 split = blockIdx.x, row = blockIdx.y;
     const i32 first_head = blockIdx.z * HEADS, heads = min_of(HEADS, p.heads - first_head);
-    const i32 slots_from = split * p.split_slots, slots_to = min_of(slots_from + p.split_slots, p.ring_slots);
-    const RingArc arc(p, row);
+    const SplitSlots<KEYS> part(p, split, row);
     const T* ring_keys = reinterpret_cast<const T*>(slot_address(p.ring, p.rows.slot[row]));
     const T* ring_values = ring_keys + static_cast<i64>(p.ring_slots) * HEAD_DIM;
     const auto widen = [](const T* from, f32 (&to)[DIM]) {
@@ -273,11 +222,11 @@ __global__ void __launch_bounds__(1) decode_attention_serial(DecodeAttentionPara
         maximum[h] = minus_infinity();
         total[h] = 0.0f;
     }
-    for (i32 tile = slots_from; tile < slots_to; tile += KEYS) {
+    for (i32 tile = part.from; tile < part.to; tile += KEYS) {
         i32 slots[KEYS];
         int count = 0;
-        for (i32 slot = tile; slot < min_of(tile + KEYS, slots_to); ++slot)
-            if (arc.shows(slot)) slots[count++] = slot;
+        for (i32 slot = tile; slot < min_of(tile + KEYS, part.to); ++slot)
+            if (part.shows(slot)) slots[count++] = slot;
         f32 weights[HEADS][KEYS], data[DIM];
         for (int j = 0; j < count; ++j) {
             widen(ring_keys + static_cast<i64>(slots[j]) * HEAD_DIM, data);
@@ -307,33 +256,15 @@ __global__ void __launch_bounds__(1) decode_attention_serial(DecodeAttentionPara
                 for (int c = 0; c < DIM; ++c) out[h][c] = fmaf(weights[h][j], data[c], out[h][c]);
         }
     }
+    const SplitResults<T, HEAD_DIM, 1, VEC> results(p, row, first_head, heads);
     for (int h = 0; h < heads; ++h) {
-        const i64 part = split_part(p, row, first_head + h, split);
-        p.statistics[2 * part] = maximum[h];
-        p.statistics[2 * part + 1] = total[h];
-        for (int c = 0; c < HEAD_DIM; ++c) p.partial[part * HEAD_DIM + c] = out[h][c];
-    }
-}
-
-template <typename T>
-__global__ void __launch_bounds__(256) decode_attention_combine(DecodeAttentionCombineParams p) {
-    begin_dependent();
-    const i64 element = static_cast<i64>(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (element >= p.elements) return;
-    const i64 query = element / p.head_dim;                         // row * heads + head
-    const i32 c = static_cast<i32>(element - query * p.head_dim);
-    const f32* statistics = p.statistics + query * p.splits * 2;
-    f32 maximum = minus_infinity();
-    for (i32 i = 0; i < p.splits; ++i) maximum = fmaxf(maximum, statistics[2 * i]);
-    f32 total = 0.0f, out = 0.0f;
-    if (maximum > minus_infinity() || maximum != maximum) {
-        for (i32 i = 0; i < p.splits; ++i) {
-            const f32 factor = exp2f(statistics[2 * i] - maximum);
-            total = fmaf(factor, statistics[2 * i + 1], total);
-            out = fmaf(factor, p.partial[(query * p.splits + i) * p.head_dim + c], out);
+        if (p.splits > 1) {
+            results.leave_statistics(h, split, maximum[h], total[h]);
+            for (int c = 0; c < HEAD_DIM; ++c) results.values(h, split)[c] = out[h][c];
+        } else {
+            const f32 share = results.share(total[h]);
+            for (int c = 0; c < HEAD_DIM; ++c) results.result(h)[c] = from_float<T>(out[h][c] * share);
         }
     }
-    const i64 row = query / p.heads;
-    const i64 head = query - row * p.heads;
-    static_cast<T*>(p.y)[row * p.y_stride + head * p.head_dim + c] = from_float<T>(total > 0.0f || total != total ? out / total : 0.0f);
+    if (p.splits > 1) results.merge(split);
 }

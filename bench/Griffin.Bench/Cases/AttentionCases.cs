@@ -59,9 +59,9 @@ internal static class AttentionCases
         int[] seen = [.. steps.Positions.Select(position => Math.Min(position, slots - 1))];
         PackedRows rows = memory.Rows(steps, seen);
         TensorView qkv = memory.Input(batch, (heads + 2L) * headDim), ring = memory.Input(batch, 2L * slots * headDim), y = memory.Output(batch, (long)heads * headDim);
-        TensorView workspace = memory.Workspace(op.WorkspaceBytes(batch, slots));
+        TensorView workspace = memory.Workspace(op.WorkspaceBytes(batch, slots)), arrivals = memory.Zeros(1, op.ArrivalBytes(batch, slots), ElementType.UInt8);
         LayerState state = CaseMemory.State(ring);
-        return new(stream => op.Run(stream, rows, qkv, state, slots, slots, y, workspace), () =>
+        return new(stream => op.Run(stream, rows, qkv, state, slots, slots, y, workspace, arrivals), () =>
         {
             double[] queries = memory.Read(qkv), rings = memory.Read(ring);
             AttentionReference reference = new(heads, headDim, slots);

@@ -19,21 +19,25 @@ internal sealed class Activations : IDisposable
     private readonly WorkspacePart _qkv;
     private readonly WorkspacePart _attended;
     private readonly WorkspacePart _attentionScratch;
+    private readonly WorkspacePart _attentionArrivals;
     private readonly WorkspacePart _gateUp;
     private readonly WorkspacePart _hidden;
     private readonly WorkspacePart _selected;
     private readonly WorkspacePart _logits;
 
-    /// <param name="device">Where to allocate.</param>
+    /// <param name="stream">The stream of the calls, on whose device to allocate.</param>
     /// <param name="config">The model.</param>
     /// <param name="type">Storage type.</param>
     /// <param name="tokens">Most tokens of a call.</param>
     /// <param name="logitsRows">Rows of logits held at once.</param>
     /// <param name="scanBytes">Scratch of the scan.</param>
     /// <param name="attentionBytes">Scratch of decode attention.</param>
+    /// <param name="arrivalBytes">Counters of decode attention.</param>
     /// <param name="squaresBytes">Sums of squares of the residual stream in fused calls.</param>
     /// <param name="factorRows">Most tokens of a call with row factors.</param>
-    public Activations(GpuDevice device, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes, long squaresBytes, int factorRows)
+    public Activations(
+        GpuStream stream, GriffinConfig config, ElementType type, int tokens, int logitsRows, long scanBytes, long attentionBytes, long arrivalBytes, long squaresBytes,
+        int factorRows)
     {
         WorkspacePlan plan = new();
         _residual = plan.Matrix(type, tokens, config.Width);
@@ -41,6 +45,7 @@ internal sealed class Activations : IDisposable
         _delta = plan.Matrix(type, tokens, config.Width);
         _squares = plan.Scratch(squaresBytes);
         _factors = plan.Matrix(ElementType.Float32, 1, factorRows);
+        _attentionArrivals = plan.Matrix(ElementType.UInt8, 1, arrivalBytes); // zeros from call to call: nothing may lie over them
 
         plan.BeginPhase(); // recurrent block
         _xy = plan.Matrix(type, tokens, 2L * config.RnnWidth);
@@ -63,7 +68,16 @@ internal sealed class Activations : IDisposable
         _logits = plan.Matrix(ElementType.Float32, logitsRows, config.Vocabulary);
 
         LogitsRows = logitsRows;
-        _memory = device.AllocateBytes(plan.Bytes);
+        _memory = stream.Device.AllocateBytes(plan.Bytes);
+        try
+        {
+            stream.Fill(_memory, _attentionArrivals.Offset, arrivalBytes, 0);
+        }
+        catch
+        {
+            _memory.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Bytes of device memory held.</summary>
@@ -90,7 +104,7 @@ internal sealed class Activations : IDisposable
     public RecurrentBuffers Recurrent(long tokens) =>
         new(_xy.In(_memory, tokens), _convolved.In(_memory, tokens), _gates.In(_memory, tokens), _mixed.In(_memory, tokens), _scanScratch.In(_memory, 1));
 
-    public AttentionBuffers Attention(long tokens) => new(_qkv.In(_memory, tokens), _attended.In(_memory, tokens), _attentionScratch.In(_memory, 1));
+    public AttentionBuffers Attention(long tokens) => new(_qkv.In(_memory, tokens), _attended.In(_memory, tokens), _attentionScratch.In(_memory, 1), _attentionArrivals.In(_memory, 1));
 
     public MlpBuffers Mlp(long tokens) => new(_gateUp.In(_memory, tokens), _hidden.In(_memory, tokens));
 

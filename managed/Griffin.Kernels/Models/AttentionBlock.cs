@@ -38,7 +38,7 @@ internal sealed class AttentionBlock(AttentionKernels kernels, int ringSlots, in
         if (call.Step)
         {
             kernels.RotaryStep.Run(stream, call.Rows, buffers.Qkv, kernels.Phases, ring, ringSlots);
-            kernels.Decode.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended, buffers.Scratch);
+            kernels.Decode.Run(stream, call.Rows, buffers.Qkv, ring, ringSlots, keysVisible, buffers.Attended, buffers.Scratch, buffers.Arrivals);
         }
         else
         {

@@ -18,7 +18,8 @@ internal readonly record struct RecurrentBuffers(TensorView Xy, TensorView Convo
 /// <param name="Qkv">Queries, key and value, rotated in place, [tokens, (H + 2)·hd].</param>
 /// <param name="Attended">The heads' outputs, [tokens, H·hd].</param>
 /// <param name="Scratch">Workspace of decode attention.</param>
-internal readonly record struct AttentionBuffers(TensorView Qkv, TensorView Attended, TensorView Scratch)
+/// <param name="Arrivals">Counters of decode attention.</param>
+internal readonly record struct AttentionBuffers(TensorView Qkv, TensorView Attended, TensorView Scratch, TensorView Arrivals)
 {
     /// <summary>Receives the logarithm of each softmax sum, float32 [tokens, H]; empty where nobody asks for it.</summary>
     public TensorView LogSumExp { get; init; }

@@ -3,11 +3,7 @@ using Griffin.Kernels.Runtime;
 
 namespace Griffin.Kernels.Models;
 
-/// <summary>The ops of a fused decode step. Attention itself is the unfused path's: split over the ring, then combined.</summary>
-/// <remarks>
-/// The combine stays a kernel of its own: each of the out product's blocks reads every row's attention once, and merging the splits there would
-/// have each of them (160 in a layer of width 2560) read all partial results, splits · 4 bytes a channel in place of 2.
-/// </remarks>
+/// <summary>The ops of a fused decode step. Attention itself is the unfused path's.</summary>
 internal sealed class FusedKernels
 {
     /// <summary>Rows of a step up to which each weight is streamed once; larger steps go through the plain products.</summary>

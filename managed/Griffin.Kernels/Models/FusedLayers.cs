@@ -4,7 +4,7 @@ using Griffin.Kernels.Runtime;
 namespace Griffin.Kernels.Models;
 
 /// <summary>
-/// One token per row from token ids to logits through the fused kernels: five a recurrent layer, six an attention layer. Each kernel that
+/// One token per row from token ids to logits through the fused kernels: five a layer. Each kernel that
 /// changes the residual stream leaves the sums of squares of its rows, from which the next one norms what it reads: no kernel of the norm's own.
 /// It rounds where <see cref="LayerStack"/> does, so that both agree up to the order of float32 sums.
 /// </summary>
@@ -68,7 +68,8 @@ internal sealed class FusedLayers(
         LayerState ring = states[index].First;
         TensorView queries = buffers.Qkv.ColumnRange(0, buffers.Attended.Columns);
         fused.Qkv!.Run(call.Stream, call.Rows, input, weights.Qkv, attention!.Phases, queries, ring, attentionBlock!.RingSlots);
-        attention.Decode.Run(call.Stream, call.Rows, buffers.Qkv, ring, attentionBlock.RingSlots, attentionBlock.KeysVisible, buffers.Attended, buffers.Scratch);
+        attention.Decode.Run(
+            call.Stream, call.Rows, buffers.Qkv, ring, attentionBlock.RingSlots, attentionBlock.KeysVisible, buffers.Attended, buffers.Scratch, buffers.Arrivals);
         return AddProduct(call, fused.AttentionOut!, buffers.Attended, weights.Out, weights.OutBias, input.X);
     }
 

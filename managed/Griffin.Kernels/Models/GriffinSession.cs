@@ -40,9 +40,10 @@ public sealed partial class GriffinSession : IDisposable
             _ = _stream.Blas; // its workspace is set here: never in a step, never during a capture
             States = _owned.Add(new StatePool(_stream, layout, options.Slots, config.Vocabulary));
             _activations = _owned.Add(new Activations(
-                model.Device, config, model.Precision, ChunkTokens, logitsRows,
+                _stream, config, model.Precision, ChunkTokens, logitsRows,
                 model.Kernels.Recurrent?.Mixer.WorkspaceBytes(ChunkTokens, MaxBatch) ?? 0,
                 model.Kernels.Attention?.Decode.WorkspaceBytes(MaxBatch, layout.RingSlots) ?? 0,
+                model.Kernels.Attention?.Decode.ArrivalBytes(MaxBatch, layout.RingSlots) ?? 0,
                 Math.Max(model.Kernels.Fused?.SquaresBytes(MaxBatch) ?? 0, model.Kernels.Chained?.SquaresBytes(ChunkTokens) ?? 0),
                 model.Kernels.Chained is null ? 0 : ChunkTokens));
             _inputs = _owned.Add(new CallInputs(model.Device, ChunkTokens, MaxBatch));

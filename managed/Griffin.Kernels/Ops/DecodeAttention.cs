@@ -7,14 +7,14 @@ namespace Griffin.Kernels.Ops;
 
 /// <summary>
 /// Attention of one token per row over the state's ring, in which <see cref="RotaryStep"/> has written the token's own key and value. The ring's
-/// slots are split over blocks; a second kernel merges the splits in a fixed order. The splits depend on the shapes, the device and what was measured on it, not on positions.
+/// slots are split over blocks, the last of which merge the splits in a fixed order. The splits depend on the shapes, the device and what was measured on it, not on positions.
 /// </summary>
 public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, ITuned
 {
     private const int Threads = 128;
-    private const int CombineThreads = 256;
     private const int SerialKeys = 64;
-    private const int MaxSplits = 64;
+    private const int MatrixKeys = 32;
+    private const int MaxMatrixHeadDim = 256;
     private const int MaxGroupHeads = 16;
     private const int MaxHeadDim = 1024;
     private const int MaxRows = 65_535;
@@ -25,19 +25,17 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     private static readonly int[] rowClasses = [1, 4, 16, int.MaxValue];
 
     private static readonly KernelSource source = KernelSource.BuiltIn("decode_attention.cu");
+    private static readonly KernelSource matrixSource = KernelSource.BuiltIn("decode_attention_mma.cu");
 
     private static readonly VariantTable<AttentionShape> variants = new(source,
         new KernelVariant<AttentionShape>("serial", Serial) { Fits = q => q.Kind == GpuDeviceKind.Emulator && q.Shape.HeadDim % q.Vector == 0 },
+        new KernelVariant<AttentionShape>("mma", ByMatrix) { Fits = q => q.Type == ElementType.BFloat16 && q.Shape.HeadDim % 32 == 0 && q.Shape.HeadDim <= MaxMatrixHeadDim },
         new KernelVariant<AttentionShape>("vector", q => Plan(q, q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("general", q => Plan(q, 1)));
-
-    private static readonly VariantTable<AttentionShape> combineVariants = new(source,
-        new KernelVariant<AttentionShape>("combine", q => new KernelPlan($"decode_attention_combine<{q.T}>", CombineThreads) { Waits = true }));
 
     private readonly AttentionShape _shape;
     private readonly int[] _blocks;   // for each multiprocessor, by row class
     private readonly PlannedKernel<DecodeAttentionParams> _kernel;
-    private readonly PlannedKernel<DecodeAttentionCombineParams> _combine;
 
     /// <summary>Chooses and requests the kernels.</summary>
     /// <param name="device">Where it runs.</param>
@@ -49,7 +47,8 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     {
     }
 
-    private DecodeAttention(GpuDevice device, ElementType type, int heads, int headDim, string? variant, int? blocks) : base(device, type)
+    /// <summary>The same with so many blocks for each multiprocessor, whatever was measured.</summary>
+    internal DecodeAttention(GpuDevice device, ElementType type, int heads, int headDim, string? variant, int? blocks) : base(device, type)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(heads);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(headDim);
@@ -57,21 +56,18 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         _shape = new(heads, headDim);
         _blocks = [.. rowClasses.Select(rows => blocks ?? (variant is null ? Measured(rows) : null) ?? UsualBlocks)];
         _kernel = Request<AttentionShape, DecodeAttentionParams>(variants, _shape, variant);
-        _combine = Request<AttentionShape, DecodeAttentionCombineParams>(combineVariants, _shape);
     }
 
     /// <summary>Bytes of workspace that a call of up to so many rows needs; it may be shared by the layers of a stream.</summary>
     /// <remarks>Fewer rows are split more, so the need of a call does not grow evenly with its rows.</remarks>
     /// <param name="rows">Most rows of a call.</param>
     /// <param name="ringSlots">Positions that the ring holds.</param>
-    public long WorkspaceBytes(int rows, int ringSlots)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(rows);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ringSlots);
-        long partials = 0;
-        for (int count = 1; count <= rows; count++) partials = Math.Max(partials, Partials(count, ringSlots));
-        return BytesOf(partials);
-    }
+    public long WorkspaceBytes(int rows, int ringSlots) => Most(rows, ringSlots, WorkspaceOf);
+
+    /// <summary>Bytes of the counters of a call of up to so many rows, by which blocks learn that they are the last; calls of one stream may share them.</summary>
+    /// <param name="rows">Most rows of a call.</param>
+    /// <param name="ringSlots">Positions that the ring holds.</param>
+    public long ArrivalBytes(int rows, int ringSlots) => Most(rows, ringSlots, ArrivalsOf);
 
     /// <summary>Queues the attention.</summary>
     /// <param name="stream">The stream.</param>
@@ -81,62 +77,54 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     /// <param name="ringSlots">Positions that the ring holds.</param>
     /// <param name="keysVisible">Keys that a token sees, itself included; at most <paramref name="ringSlots"/>.</param>
     /// <param name="y">[B, heads · headDim]; rows of padding become zeros.</param>
-    /// <param name="workspace">Memory of at least <see cref="WorkspaceBytes"/>, of any type, aligned to 4 bytes.</param>
-    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, a row has not one token, or the workspace is too small.</exception>
-    public void Run(GpuStream stream, in PackedRows rows, in TensorView qkv, in LayerState ring, int ringSlots, int keysVisible, in TensorView y, in TensorView workspace)
+    /// <param name="workspace">Memory of at least <see cref="WorkspaceBytes"/>, of any type, aligned to 16 bytes.</param>
+    /// <param name="arrivals">Memory of at least <see cref="ArrivalBytes"/>, of any type, aligned to 4 bytes, that is zero; it is zero again afterwards.</param>
+    /// <exception cref="ArgumentException">A type, shape or alignment is wrong, a row has not one token, or the workspace or the counters are too small.</exception>
+    public void Run(
+        GpuStream stream, in PackedRows rows, in TensorView qkv, in LayerState ring, int ringSlots, int keysVisible, in TensorView y, in TensorView workspace,
+        in TensorView arrivals)
     {
         ArgumentNullException.ThrowIfNull(stream);
         Check.Matrix(qkv, Type, rows.Tokens, _shape.QkvWidth);
         Check.Matrix(y, Type, rows.Tokens, _shape.Width);
         Check.Aligned(qkv, _kernel.Plan.Vector);
+        Check.Aligned(y, _kernel.Plan.Vector);
         KeyValueRing.CheckStep(rows);
         KeyValueRing.Check(ring, ringSlots, _shape.HeadDim, Type);
         KeyValueRing.CheckVisible(keysVisible, ringSlots);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Rows, MaxRows, nameof(rows));
         if (rows.Tokens == 0) return;
-        long needed = BytesOf(Partials(rows.Rows, ringSlots));
-        if (workspace.IsEmpty || workspace.Address % sizeof(float) != 0 || workspace.Length * workspace.Type.SizeOf() < needed)
-            throw new ArgumentException($"workspace must be {needed} bytes, aligned to 4.", nameof(workspace));
+        SplitPlan plan = Splits(rows.Rows, ringSlots);
+        CheckMemory(workspace, WorkspaceOf(rows.Rows, plan), 16, nameof(workspace));
+        CheckMemory(arrivals, ArrivalsOf(rows.Rows, plan), sizeof(uint), nameof(arrivals));
 
-        (int splits, int splitSlots) = Splits(rows.Rows, ringSlots);
-        ulong statistics = workspace.Address + (ulong)(Partials(rows.Rows, ringSlots) * _shape.HeadDim * sizeof(float));
         DecodeAttentionParams parameters = new()
         {
             Qkv = qkv.Address,
+            Y = y.Address,
             Partial = workspace.Address,
-            Statistics = statistics,
+            Statistics = workspace.Address + (ulong)(Partials(rows.Rows, plan) * _shape.HeadDim * sizeof(float)),
+            Arrivals = arrivals.Address,
             Rows = rows.Params,
             Ring = ring.Params,
             QkvStride = qkv.RowStride,
+            YStride = y.RowStride,
             Heads = _shape.Heads,
-            Splits = splits,
-            SplitSlots = splitSlots,
+            Splits = plan.Splits,
+            SplitSlots = plan.Slots,
+            GroupSplits = plan.GroupSplits,
             RingSlots = ringSlots,
             KeysVisible = keysVisible,
             ScaleLog2 = KeyValueRing.Scale(_shape.HeadDim),
         };
-        _kernel.LaunchGrid(stream, new Dim3(splits, rows.Rows, HeadGroups), parameters);
-
-        DecodeAttentionCombineParams combine = new()
-        {
-            Partial = workspace.Address,
-            Statistics = statistics,
-            Y = y.Address,
-            YStride = y.RowStride,
-            Elements = rows.Rows * _shape.Width,
-            Heads = _shape.Heads,
-            HeadDim = _shape.HeadDim,
-            Splits = splits,
-        };
-        _combine.Launch(stream, (combine.Elements + CombineThreads - 1) / CombineThreads, combine);
+        _kernel.LaunchGrid(stream, new Dim3(plan.Splits, rows.Rows, HeadGroups), parameters);
     }
 
     /// <inheritdoc/>
     public static IEnumerable<CatalogueEntry> Catalogue(ModelDimensions model, ElementType type)
     {
         ArgumentNullException.ThrowIfNull(model);
-        AttentionShape shape = new(model.Heads, model.HeadDim);
-        return variants.Enumerate(nameof(DecodeAttention), shape, type).Concat(combineVariants.Enumerate(nameof(DecodeAttention), shape, type));
+        return variants.Enumerate(nameof(DecodeAttention), new(model.Heads, model.HeadDim), type);
     }
 
     static IEnumerable<TuningQuestion> ITuned.Questions(GpuDevice device, ModelDimensions model, ElementType type)
@@ -151,34 +139,53 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 
     static TensorView ISelfTested.SelfTest(SelfTestBench bench)
     {
-        const int rows = SelfTestBench.Slots, heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim, ringSlots = SelfTestBench.RingSlots;
-        DecodeAttention op = new(bench.Device, bench.Type, heads, headDim, bench.Variant);
+        const int rows = SelfTestBench.Slots, heads = SelfTestBench.Heads, headDim = SelfTestBench.HeadDim, ringSlots = 620;
+        DecodeAttention op = new(bench.Device, bench.Type, heads, headDim, bench.Variant, 16);   // splits enough to be merged by groups
         TensorView y = bench.Output(rows, heads * headDim);
         op.Run(
-            bench.Stream, bench.Steps(), bench.Input(rows, (heads + 2) * headDim), SelfTestBench.State(bench.Ring()), ringSlots, ringSlots,
-            y, bench.Workspace(op.WorkspaceBytes(rows, ringSlots)));
+            bench.Stream, bench.Steps(ringSlots + 3), bench.Input(rows, (heads + 2) * headDim), SelfTestBench.State(bench.Ring(ringSlots)), ringSlots, ringSlots,
+            y, bench.Workspace(op.WorkspaceBytes(rows, ringSlots)), bench.Zeros(op.ArrivalBytes(rows, ringSlots)));
         return y;
     }
 
     private int HeadGroups => (_shape.Heads + _kernel.Plan.TileRows - 1) / _kernel.Plan.TileRows;
 
-    private long BytesOf(long partials) => partials * (_shape.HeadDim + 2L) * sizeof(float);
+    private static void CheckMemory(in TensorView memory, long bytes, int alignment, string name)
+    {
+        if (bytes > 0 && (memory.IsEmpty || memory.Address % (ulong)alignment != 0 || memory.Length * memory.Type.SizeOf() < bytes))
+            throw new ArgumentException($"{name} must be {bytes} bytes, aligned to {alignment}.", name);
+    }
 
-    private long Partials(int rows, int ringSlots) => (long)rows * _shape.Heads * Splits(rows, ringSlots).Count;
+    // Fewer rows are split more: the most rows need not be what takes the most.
+    private long Most(int rows, int ringSlots, Func<int, SplitPlan, long> bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ringSlots);
+        long most = 0;
+        for (int count = 1; count <= rows; count++) most = Math.Max(most, bytes(count, Splits(count, ringSlots)));
+        return most;
+    }
+
+    private long Partials(int rows, in SplitPlan plan) => plan.Splits == 1 ? 0 : (long)rows * _shape.Heads * plan.Parts;
+
+    private long WorkspaceOf(int rows, SplitPlan plan) => Partials(rows, plan) * (_shape.HeadDim + 2L) * sizeof(float);
+
+    private long ArrivalsOf(int rows, SplitPlan plan) => plan.Splits == 1 ? 0 : (long)rows * HeadGroups * (plan.Groups + 1) * sizeof(uint);
 
     private static string NameOf(int blocks) => blocks.ToString(CultureInfo.InvariantCulture);
 
     private static string KeyOf(AttentionShape shape, int rows, ElementType type) => TuningQuestion.KeyOf(source, type,
-        $"{shape.Heads} heads of {shape.HeadDim}, {(rows == int.MaxValue ? "more" : rows)} rows, blocks for each multiprocessor");
+        $"{shape.Heads} heads of {shape.HeadDim}, {(rows == int.MaxValue ? "more" : rows)} rows, blocks for each multiprocessor", matrixSource);
 
     private static TuningRun Prepare(TuningBench bench, string candidate, AttentionShape shape, int rows, int slots, ElementType type)
     {
         DecodeAttention op = new(bench.Device, type, shape.Heads, shape.HeadDim, null, int.Parse(candidate, CultureInfo.InvariantCulture));
         PackedRows steps = bench.Steps(rows, slots - 1);
         TensorView qkv = bench.Operand(type, rows, shape.QkvWidth), y = bench.Output(type, rows, shape.Width), workspace = bench.Workspace(op.WorkspaceBytes(rows, slots));
+        TensorView arrivals = bench.Zeros(op.ArrivalBytes(rows, slots));
         long slotElements = 2L * slots * shape.HeadDim;
         TensorView[] rings = [.. Enumerable.Range(0, bench.SetsFor(rows * slotElements * type.SizeOf())).Select(_ => bench.Operand(type, rows, slotElements))];
-        return new(run => op.Run(bench.Stream, steps, qkv, StateOf(rings[run % rings.Length]), slots, slots, y, workspace), y);
+        return new(run => op.Run(bench.Stream, steps, qkv, StateOf(rings[run % rings.Length]), slots, slots, y, workspace, arrivals), y);
 
         static LayerState StateOf(TensorView ring) => new(ring.Owner, ring.Address, ring.RowStride * ring.Type.SizeOf());
     }
@@ -189,29 +196,32 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         : null;
 
     /// <summary>Parts that the ring's keys of a call of so many rows are cut into.</summary>
-    internal int SplitsFor(int rows, int ringSlots) => Splits(rows, ringSlots).Count;
+    internal int SplitsFor(int rows, int ringSlots) => Splits(rows, ringSlots).Splits;
 
     // About as many blocks per multiprocessor as measured, or two, each of whole tiles of keys.
-    private (int Count, int Slots) Splits(int rows, int ringSlots)
+    private SplitPlan Splits(int rows, int ringSlots)
     {
         int keys = _kernel.Plan.TileColumns;
         int tiles = (ringSlots + keys - 1) / keys;
         long blocks = (long)rows * HeadGroups;
-        long wanted = Math.Clamp(((long)_blocks[Tiling.ClassOf(rowClasses, rows)] * Device.Limits.MultiprocessorCount + blocks - 1) / blocks, 1, Math.Min(MaxSplits, tiles));
+        long wanted = Math.Clamp(((long)_blocks[Tiling.ClassOf(rowClasses, rows)] * Device.Limits.MultiprocessorCount + blocks - 1) / blocks, 1, Math.Min(SplitPlan.MaxSplits, tiles));
         int tilesPerSplit = (int)((tiles + wanted - 1) / wanted);
-        return ((tiles + tilesPerSplit - 1) / tilesPerSplit, tilesPerSplit * keys);
+        return new((tiles + tilesPerSplit - 1) / tilesPerSplit, tilesPerSplit * keys);
     }
 
-    // Heads that share a block's keys, as evenly as it goes.
-    private static int GroupHeads(AttentionShape shape)
+    // Heads that share a block's keys, at most so many, as evenly as it goes.
+    private static int GroupHeads(AttentionShape shape, int most = MaxGroupHeads)
     {
-        int most = Math.Min(MaxGroupHeads, 4096 / shape.HeadDim), groups = (shape.Heads + most - 1) / most;
+        int groups = (shape.Heads + most - 1) / most;
         return (shape.Heads + groups - 1) / groups;
     }
 
+    // Those whose sums a block's registers hold.
+    private static int HeldHeads(AttentionShape shape) => GroupHeads(shape, Math.Min(MaxGroupHeads, 4096 / shape.HeadDim));
+
     private static KernelPlan Serial(VariantQuery<AttentionShape> query)
     {
-        int heads = GroupHeads(query.Shape);
+        int heads = HeldHeads(query.Shape);
         return new($"decode_attention_serial<{query.T}, {query.Shape.HeadDim}, {heads}, {SerialKeys}, {query.Vector}>", 1)
         {
             Waits = true,
@@ -221,9 +231,24 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         };
     }
 
-    private static KernelPlan Plan(in VariantQuery<AttentionShape> query, int vector)
+    private static KernelPlan ByMatrix(VariantQuery<AttentionShape> query)
     {
         int headDim = query.Shape.HeadDim, groupHeads = GroupHeads(query.Shape);
+        int stride = (headDim / 8 | 1) * 8;
+        return new($"decode_attention_mma<{headDim}, {groupHeads}, {MatrixKeys}>", Threads)
+        {
+            Source = matrixSource,
+            Waits = true,
+            Vector = query.Vector,
+            TileRows = groupHeads,
+            TileColumns = MatrixKeys,
+            SharedBytes = (MaxGroupHeads + 2 * MatrixKeys) * stride * sizeof(ushort) + 2 * MaxGroupHeads * (MatrixKeys + 8) * sizeof(float),
+        };
+    }
+
+    private static KernelPlan Plan(in VariantQuery<AttentionShape> query, int vector)
+    {
+        int headDim = query.Shape.HeadDim, groupHeads = HeldHeads(query.Shape);
         int size = query.Type.SizeOf();
         int keys = (headDim * size) switch { <= 1024 => 32, <= 2048 => 16, _ => 8 };
         int words = (headDim + query.Vector - 1) / query.Vector;
@@ -239,34 +264,44 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     }
 }
 
-/// <summary>Mirror of DecodeAttentionParams in decode_attention.cu.</summary>
+/// <summary>How a row's ring is split over blocks, and the splits merged.</summary>
+/// <param name="Splits">Blocks of a row and group of heads.</param>
+/// <param name="Slots">Ring slots of a split.</param>
+internal readonly record struct SplitPlan(int Splits, int Slots)
+{
+    private const int MergedParts = 8;   // MERGED_PARTS of decode_attention.cuh
+
+    /// <summary>Splits that one block merges: all, or about as many as there are groups of them then.</summary>
+    public int GroupSplits => Splits <= MergedParts ? Splits : (int)Math.Ceiling(Math.Sqrt(Splits));
+
+    /// <summary>Groups of splits.</summary>
+    public int Groups => (Splits + GroupSplits - 1) / GroupSplits;
+
+    /// <summary>Partial results of a query: of its splits, and of the groups where there are several.</summary>
+    public int Parts => Groups > 1 ? Splits + Groups : Splits;
+
+    /// <summary>The most splits that two rounds of merging take.</summary>
+    public static int MaxSplits => MergedParts * MergedParts;
+}
+
+/// <summary>Mirror of DecodeAttentionParams in decode_attention.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct DecodeAttentionParams
 {
     public ulong Qkv;
+    public ulong Y;
     public ulong Partial;
     public ulong Statistics;
+    public ulong Arrivals;
     public PackedRowsParams Rows;
     public SlotMemoryParams Ring;
     public long QkvStride;
+    public long YStride;
     public int Heads;
     public int Splits;
     public int SplitSlots;
+    public int GroupSplits;
     public int RingSlots;
     public int KeysVisible;
     public float ScaleLog2;
-}
-
-/// <summary>Mirror of DecodeAttentionCombineParams in decode_attention.cu.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct DecodeAttentionCombineParams
-{
-    public ulong Partial;
-    public ulong Statistics;
-    public ulong Y;
-    public long YStride;
-    public long Elements;
-    public int Heads;
-    public int HeadDim;
-    public int Splits;
 }

@@ -11,7 +11,7 @@ internal sealed class SelfTestBench : IDisposable
 {
     public const int Width = 64;
     public const int Heads = 4;
-    public const int HeadDim = 16;
+    public const int HeadDim = 64;
     public const int Rotated = 8;
     public const int GateBlocks = 4;
     public const int Taps = 4;
@@ -84,6 +84,15 @@ internal sealed class SelfTestBench : IDisposable
     /// <summary>A workspace of NaN; nothing where none is needed.</summary>
     public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : Output(ElementType.Float32, 1, (bytes + 3) / 4);
 
+    /// <summary>Zeros for an op to count in; nothing where none are needed.</summary>
+    public TensorView Zeros(long bytes)
+    {
+        if (bytes == 0) return TensorView.Empty;
+        TensorView counters = Output(ElementType.UInt8, 1, bytes);
+        Stream.Fill(counters.Owner, 0, bytes, 0);
+        return counters;
+    }
+
     /// <summary>Two packed rows, one of them continued.</summary>
     public PackedRows Rows() => new(Positions(), Integers(rowStart), Integers(slots), Integers(seen));
 
@@ -91,13 +100,16 @@ internal sealed class SelfTestBench : IDisposable
     public TensorView Positions() => Integers(positions);
 
     /// <summary>One token for each slot: position 3 of slot 1, the first of slot 0.</summary>
-    public PackedRows Steps() => new(Integers(3, 0), Integers(0, 1, 2), Integers(slots), Integers(seen));
+    public PackedRows Steps() => Steps(seen[1]);
+
+    /// <summary>One token for each slot: of slot 1 the one at a position, of slot 0 the first.</summary>
+    public PackedRows Steps(int position) => new(Integers(position, 0), Integers(0, 1, 2), Integers(slots), Integers(0, position));
 
     /// <summary>A layer's state in every slot, from a matrix with a row for each.</summary>
     public static LayerState State(TensorView parts) => new(parts.Owner, parts.Address, parts.RowStride * parts.Type.SizeOf());
 
     /// <summary>Keys and values in every slot.</summary>
-    public TensorView Ring() => Input(Slots, 2L * RingSlots * HeadDim);
+    public TensorView Ring(int ringSlots = RingSlots) => Input(Slots, 2L * ringSlots * HeadDim);
 
     /// <summary>The phases that turn <see cref="Rotated"/> channels.</summary>
     public TensorView Phases()

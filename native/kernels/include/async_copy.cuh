@@ -22,6 +22,11 @@ struct SharedPlace {
     explicit GK_DEVICE SharedPlace(void* p) : at(static_cast<u32>(__cvta_generic_to_shared(p))) {}
 #endif
     GK_DEVICE void skip(i32 bytes) { at += bytes; }
+    GK_DEVICE SharedPlace past(i32 bytes) const {
+        SharedPlace place = *this;
+        place.skip(bytes);
+        return place;
+    }
 };
 
 // Copies the first `valid` bytes of 16 (0 to 16) from global to shared memory and fills the rest with zeros. Both addresses are multiples of 16.

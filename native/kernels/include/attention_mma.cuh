@@ -24,13 +24,22 @@ GK_DEVICE void stage_rows_async(bf16* tile, const void* anywhere, const Source& 
 // The same for a tile of neighbouring rows that all exist, `stride` elements apart: without a question or an address anew for each.
 template <int HEAD_DIM, int ROWS, int THREADS>
 GK_DEVICE void stage_neighbours_async(bf16* tile, const bf16* rows, i64 stride) {
-    constexpr int PIECES = HEAD_DIM / 8, COUNT = ROWS * PIECES;
-    #pragma unroll
-    for (int first = 0; first < COUNT; first += THREADS) {
-        const int i = first + static_cast<int>(threadIdx.x);
-        if (COUNT % THREADS != 0 && i >= COUNT) break;
-        const int row = i / PIECES, c = (i - row * PIECES) * 8;
-        async_copy_16(tile + row * mma_stride(HEAD_DIM) + c, rows + row * stride + c);
+    constexpr int PIECES = HEAD_DIM / 8, COUNT = ROWS * PIECES, STEP = THREADS / PIECES;
+    if constexpr (THREADS % PIECES == 0 && ROWS % STEP == 0) {      // a thread stays in its column: all its addresses count from two
+        const int row = threadIdx.x / PIECES, c = (threadIdx.x - row * PIECES) * 8;
+        const SharedPlace to(tile + row * mma_stride(HEAD_DIM) + c);
+        const bf16* const from = rows + row * stride + c;
+        #pragma unroll
+        for (int step = 0; step < ROWS / STEP; ++step)
+            async_copy_16(to.past(step * STEP * mma_stride(HEAD_DIM) * static_cast<int>(sizeof(bf16))), from + step * STEP * stride);
+    } else {
+        #pragma unroll
+        for (int first = 0; first < COUNT; first += THREADS) {
+            const int i = first + static_cast<int>(threadIdx.x);
+            if (COUNT % THREADS != 0 && i >= COUNT) break;
+            const int row = i / PIECES, c = (i - row * PIECES) * 8;
+            async_copy_16(tile + row * mma_stride(HEAD_DIM) + c, rows + row * stride + c);
+        }
     }
     async_commit();
 }

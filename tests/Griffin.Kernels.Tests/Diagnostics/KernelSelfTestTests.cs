@@ -31,6 +31,15 @@ public sealed class KernelSelfTestTests
         });
     }
 
+    /// <summary>The kernels of compute capability 9.0, too.</summary>
+    [Test]
+    public void EveryVariantOfHopperPasses()
+    {
+        IReadOnlyList<SelfTestResult> results = KernelSelfTest.Run(TestDevices.Hopper);
+        Assert.That(results.Where(result => !result.Passed), Is.Empty);
+        Assert.That(results.Select(result => result.Variant), Has.Member(WindowAttention.Warpgroup));
+    }
+
     [TestCase(1f, 1.01f, 0.01 / 2.01)]
     [TestCase(float.NaN, 1f, double.PositiveInfinity)]
     [TestCase(1f, float.NaN, double.PositiveInfinity)]

@@ -66,6 +66,9 @@ internal sealed class OpTest : IDisposable
     /// <summary>Uninitialised workspace; empty for no bytes.</summary>
     public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : TensorView.Of(Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
 
+    /// <summary>Zeroed bytes for an op to count in; empty for none.</summary>
+    public TensorView Zeros(long bytes) => bytes == 0 ? TensorView.Empty : Bytes(new byte[bytes]);
+
     /// <summary>Memory of the test's own, uninitialised.</summary>
     public DeviceMemory Allocate(long bytes)
     {

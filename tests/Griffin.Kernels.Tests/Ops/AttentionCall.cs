@@ -76,7 +76,9 @@ internal sealed class AttentionCall : IDisposable
     public static int[] Run(int first, int count) => [.. Enumerable.Range(first, count)];
 
     /// <summary>Compares the output, and the logarithms where there are any, with the reference, row by row.</summary>
-    public void AssertOutput(bool roundedWeights, TensorView logSumExp = default)
+    /// <param name="weightError">What is lost of a weight before it is multiplied; nothing in float32.</param>
+    /// <param name="logSumExp">The logarithms, or nothing.</param>
+    public void AssertOutput(double weightError, TensorView logSumExp = default)
     {
         var logarithms = logSumExp.IsEmpty ? [] : _test.Read(logSumExp);
         var reference = new AttentionReference(Shape.Heads, Shape.HeadDim, Shape.KeysVisible);
@@ -87,13 +89,13 @@ internal sealed class AttentionCall : IDisposable
             var expected = reference.Compute(row);
             var actual = output.AsSpan(first, expected.Output.Length);
             if (Type == ElementType.BFloat16)
-                Close.BFloat16(actual, expected.Output, i => reference.Bound(expected, i, roundedWeights), Describe(row));
+                Close.BFloat16(actual, expected.Output, i => reference.Bound(expected, i, weightError), Describe(row));
             else
-                Close.Within(actual, expected.Output, i => 1e-30 + reference.Bound(expected, i, false), Describe(row));
+                Close.Within(actual, expected.Output, i => 1e-30 + reference.Bound(expected, i, 0), Describe(row));
             if (!logSumExp.IsEmpty)
             {
                 Close.Within(logarithms.AsSpan(first / Shape.HeadDim, expected.LogSumExp.Length), expected.LogSumExp,
-                    i => reference.LogSumExpBound(expected, i, roundedWeights && Type == ElementType.BFloat16), $"logarithms, {Describe(row)}");
+                    i => reference.LogSumExpBound(expected, i, Type == ElementType.BFloat16 ? weightError : 0), $"logarithms, {Describe(row)}");
             }
 
             first += expected.Output.Length;

@@ -14,8 +14,7 @@ internal sealed class AttentionLayoutTests
         yield return Case<RingAppendParams>(88, 0, 8, 48, 64, 72, 76, 80);
         yield return Case<WindowAttentionParams>(128, 0, 8, 16, 24, 64, 80, 88, 96, 104, 108, 112, 116, 120, 124);
         yield return Case<WindowAttentionBackwardParams>(152, 0, 8, 16, 24, 32, 40, 48, 88, 96, 104, 112, 120, 128, 132, 136, 140, 144, 148);
-        yield return Case<DecodeAttentionParams>(112, 0, 8, 16, 24, 64, 80, 88, 92, 96, 100, 104, 108);
-        yield return Case<DecodeAttentionCombineParams>(56, 0, 8, 16, 24, 32, 40, 44, 48);
+        yield return Case<DecodeAttentionParams>(144, 0, 8, 16, 24, 32, 40, 80, 96, 104, 112, 116, 120, 124, 128, 132, 136);
         yield return Case<SamplerParams>(64, 0, 8, 16, 24, 32, 48, 56);
         yield return Case<SamplerCountParams>(72, 0, 8, 48, 64);
         yield return Case<SamplerState>(32, 0, 8, 12, 16, 20, 24, 28);

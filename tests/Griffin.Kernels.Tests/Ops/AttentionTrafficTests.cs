@@ -65,10 +65,9 @@ internal sealed class AttentionTrafficTests
             var call = new AttentionCall(device, ElementType.BFloat16, layer, [.. Enumerable.Range(0, rows)
                 .Select(r => AttentionCall.WithOwnKey(AttentionCall.MakeRow(layer, (ulong)r, [300 + r], 200), layer))]);
             var op = new DecodeAttention(device, ElementType.BFloat16, layer.Heads, layer.HeadDim);
-            var workspace = TensorView.Of(call.Test.Allocate(op.WorkspaceBytes(rows, 129)), 0, ElementType.UInt8, 1, op.WorkspaceBytes(rows, 129));
-            op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, 129, 129, call.Output, workspace);
+            op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, 129, 129, call.Output, call.Test.Workspace(op.WorkspaceBytes(rows, 129)), call.Test.Zeros(op.ArrivalBytes(rows, 129)));
             return call;
-        }, out _, out _, out var ring, launches: 2);
+        }, out _, out _, out var ring);
         Assert.That(ring.BytesRead, Is.EqualTo((long)rows * 2 * 129 * layer.HeadDim * 2), "visible slots only, each once");
         Assert.That(ring.BytesWritten, Is.Zero);
     }
@@ -143,8 +142,7 @@ internal sealed class AttentionTrafficTests
         {
             new RotaryStep(test.Device, ElementType.BFloat16, 2, 16, 16, variant).Run(test.Stream, rows, qkv, phases, ring, 9);
             var op = new DecodeAttention(test.Device, ElementType.BFloat16, 2, 16, variant);
-            var workspace = TensorView.Of(test.Allocate(op.WorkspaceBytes(2, 9)), 0, ElementType.UInt8, 1, op.WorkspaceBytes(2, 9));
-            op.Run(test.Stream, rows, qkv, ring, 9, 9, y, workspace);
+            op.Run(test.Stream, rows, qkv, ring, 9, 9, y, test.Workspace(op.WorkspaceBytes(2, 9)), test.Zeros(op.ArrivalBytes(2, 9)));
         });
     }
 

@@ -9,7 +9,7 @@ internal sealed class DecodeAttentionTests
 {
     private const int Far = (1 << 24) + 5;
 
-    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (5, 32), (10, 256), (16, 80), (20, 16), (1, 300), (3, 520)];
+    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (5, 32), (10, 256), (16, 80), (20, 16), (1, 300), (3, 520), (16, 128), (17, 96)];
 
     private static IEnumerable<TestCaseData> Variants()
     {
@@ -20,10 +20,13 @@ internal sealed class DecodeAttentionTests
                 yield return new(type, "general", heads, headDim);
                 if (headDim % (16 / type.SizeOf()) != 0) continue;
                 yield return new(type, "vector", heads, headDim);
+                if (type == ElementType.BFloat16 && headDim % 32 == 0 && headDim <= 256) yield return new(type, "mma", heads, headDim);
                 if (TestDevices.IsEmulator) yield return new(type, "serial", heads, headDim);
             }
         }
     }
+
+    private static IEnumerable<string> Forms() => TestDevices.IsEmulator ? ["general", "vector", "mma", "serial"] : ["general", "vector", "mma"];
 
     [TestCaseSource(nameof(Variants))]
     public void MatchesReference(ElementType type, string variant, int heads, int headDim)
@@ -32,13 +35,29 @@ internal sealed class DecodeAttentionTests
         {
             var shape = new AttentionShapeCase(heads, headDim, ringSlots, keysVisible);
             using var call = Run(TestDevices.Checked, type, variant, shape, Rows(shape, [0, 1, 31, 32, 33, 127, 128, 129, 400, Far, -1, 0]));
-            call.AssertOutput(roundedWeights: false);
+            AssertOutput(call, variant);
         }
+    }
+
+    /// <summary>One split, few that one block merges, and many that are merged by groups, some without a key that is seen.</summary>
+    [Test]
+    public void HoweverManySplits([ValueSource(nameof(Forms))] string variant, [Values(1, 2, 3, 7, 8, 9, 10, 17, 33, 64, 90)] int splits)
+    {
+        var device = TestDevices.Checked;
+        var tile = variant == "serial" ? 64 : 32;
+        var shape = new AttentionShapeCase(3, 32, (tile * splits) - 5, (tile * splits) - 5);
+        int[] positions = [0, tile, shape.RingSlots - 1, shape.RingSlots + 40, -1];
+        var blocks = ((splits * positions.Length) + device.Limits.MultiprocessorCount - 1) / device.Limits.MultiprocessorCount;
+        var op = new DecodeAttention(device, ElementType.BFloat16, shape.Heads, shape.HeadDim, variant, blocks);
+        Assert.That(op.SplitsFor(positions.Length, shape.RingSlots), Is.EqualTo(splits <= 64 ? splits : 45), "the case is about so many splits");
+        using var call = Run(op, shape, Rows(shape, positions));
+        AssertOutput(call, variant);
     }
 
     // Fewer tokens seen than positions passed: the state was made in the middle of a document.
     [TestCase("general")]
     [TestCase("vector")]
+    [TestCase("mma")]
     [TestCase(null)]
     public void SeesOnlyWhatTheStateHolds(string? variant)
     {
@@ -49,19 +68,50 @@ internal sealed class DecodeAttentionTests
                 .Select(each => AttentionCall.WithOwnKey(AttentionCall.MakeRow(shape, (ulong)each.Item1, [each.Item1], each.Item2), shape)),
         ];
         using var call = Run(TestDevices.Checked, ElementType.BFloat16, variant, shape, rows);
-        call.AssertOutput(roundedWeights: false);
+        AssertOutput(call, variant);
     }
 
+    /// <summary>Whichever blocks come last, the bits are the same.</summary>
     [Test]
-    public void ScheduleDoesNotShow([ValueSource(typeof(TestDevices), nameof(TestDevices.Seeds))] ulong seed)
+    public void ScheduleDoesNotShow([ValueSource(nameof(Forms))] string variant)
     {
-        using var device = TestDevices.OpenChecked(seed, smallShared: true);
-        var shape = new AttentionShapeCase(4, 256, 100, 100);
-        foreach (var type in OpTest.Types)
+        var shape = new AttentionShapeCase(4, 256, 400, 400);
+        foreach (var type in variant == "mma" ? [ElementType.BFloat16] : OpTest.Types)
         {
-            using var call = Run(device, type, "vector", shape, Rows(shape, [7, 99, 250]));
-            call.AssertOutput(roundedWeights: false);
+            float[]? first = null;
+            foreach (var seed in TestDevices.Seeds)
+            {
+                using var device = TestDevices.OpenChecked(seed, smallShared: true);
+                var op = new DecodeAttention(device, type, shape.Heads, shape.HeadDim, variant, 32);
+                Assert.That(op.SplitsFor(3, shape.RingSlots), Is.EqualTo(variant == "serial" ? 7 : 13));
+                using var call = Run(op, shape, Rows(shape, [7, 399, 850]));
+                AssertOutput(call, variant);
+                var output = call.ReadOutput();
+                Close.Exact(output, first ??= output);
+            }
         }
+    }
+
+    /// <summary>A score that is not a number makes its query's result not a number, and no other.</summary>
+    [Test]
+    public void WhatIsNotANumberShows([ValueSource(nameof(Forms))] string variant, [Values(1, 3, 9)] int splits, [Values] bool everyScore)
+    {
+        var device = TestDevices.Checked;
+        var shape = new AttentionShapeCase(2, 32, splits * (variant == "serial" ? 64 : 32), splits * (variant == "serial" ? 64 : 32));
+        var rows = Rows(shape, [shape.RingSlots - 1, shape.RingSlots - 1]);
+        if (everyScore)
+            rows[0].Qkv[5] = float.NaN;                                       // the first head's query
+        else
+            rows[0].HistoryKeys[(shape.RingSlots / 2 * shape.HeadDim) + 3] = float.NaN; // seen by both heads
+        var op = new DecodeAttention(device, ElementType.BFloat16, shape.Heads, shape.HeadDim, variant, 64);
+        using var call = Run(op, shape, rows);
+        var output = call.ReadOutput();
+        Assert.Multiple(() =>
+        {
+            Assert.That(output[..32], Is.All.NaN);
+            Assert.That(output[32..64].Any(float.IsNaN), Is.EqualTo(!everyScore));
+            Assert.That(output[64..].Any(float.IsNaN), Is.False);
+        });
     }
 
     /// <summary>At equal shapes a row's bits are its own: neighbours and slot numbers do not show.</summary>
@@ -93,14 +143,14 @@ internal sealed class DecodeAttentionTests
 
         using var steps = new AttentionCall(device, type, shape, [row]);
         var (rotary, attention) = (new RotaryStep(device, type, heads, headDim, rotated), new DecodeAttention(device, type, heads, headDim));
-        var workspace = Workspace(steps.Test, attention, 1, 17);
+        var (workspace, arrivals) = (steps.Test.Workspace(attention.WorkspaceBytes(1, 17)), steps.Test.Zeros(attention.ArrivalBytes(1, 17)));
         var slot = steps.Test.Integers(steps.Slots);
         var rowStart = steps.Test.Integers(0, 1);
         for (var t = 0; t < Count; t++)
         {
             var rows = new PackedRows(steps.Positions.ColumnRange(t, 1), rowStart, slot, steps.Test.Integers(t, t, t, t));
             rotary.Run(steps.Stream, rows, steps.Qkv.RowRange(t, 1), phases.View(), steps.Ring, 17);
-            attention.Run(steps.Stream, rows, steps.Qkv.RowRange(t, 1), steps.Ring, 17, 17, steps.Output.RowRange(t, 1), workspace);
+            attention.Run(steps.Stream, rows, steps.Qkv.RowRange(t, 1), steps.Ring, 17, 17, steps.Output.RowRange(t, 1), workspace, arrivals);
         }
 
         Close.Exact(steps.ReadRing(0).Keys, prefill.ReadRing(0).Keys);
@@ -110,30 +160,44 @@ internal sealed class DecodeAttentionTests
     }
 
     [Test]
-    public void RefusesASmallWorkspace()
+    public void RefusesTooLittleMemory()
     {
         var shape = new AttentionShapeCase(2, 16, 9, 9);
         var op = new DecodeAttention(TestDevices.Checked, ElementType.BFloat16, 2, 16);
+        shape = shape with { RingSlots = 300, KeysVisible = 300 };
         using var call = new AttentionCall(TestDevices.Checked, ElementType.BFloat16, shape, Rows(shape, [4, 5]));
-        var small = TensorView.Of(call.Test.Allocate(op.WorkspaceBytes(2, 9)), 4, ElementType.UInt8, 1, op.WorkspaceBytes(2, 9) - 4);
-        Assert.That(() => op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, 9, 9, call.Output, small), Throws.ArgumentException);
-        Assert.That(op.WorkspaceBytes(0, 9), Is.Zero);
+        var (bytes, counters) = (op.WorkspaceBytes(2, 300), op.ArrivalBytes(2, 300));
+        TensorView Of(long size, long at = 0) => TensorView.Of(call.Test.Allocate(size + at), at, ElementType.UInt8, 1, size);
+        void Run(TensorView workspace, TensorView arrivals) => op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, 300, 300, call.Output, workspace, arrivals);
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => Run(Of(bytes - 4), Of(counters)), Throws.ArgumentException.With.Message.Contains("workspace must be"));
+            Assert.That(() => Run(Of(bytes, 4), Of(counters)), Throws.ArgumentException.With.Message.Contains("aligned to 16"));
+            Assert.That(() => Run(Of(bytes), Of(counters - 4)), Throws.ArgumentException.With.Message.Contains("arrivals must be"));
+            Assert.That(() => Run(Of(bytes), TensorView.Empty), Throws.ArgumentException.With.Message.Contains("arrivals must be"));
+            Assert.That((op.WorkspaceBytes(0, 300), op.ArrivalBytes(0, 300)), Is.EqualTo((0L, 0L)));
+            Assert.That((op.WorkspaceBytes(1, 9), op.ArrivalBytes(1, 9)), Is.EqualTo((0L, 0L)), "one split leaves nothing to merge");
+        });
     }
 
     private static AttentionReference.Row[] Rows(AttentionShapeCase shape, int[] positions) =>
-        [.. positions.Select(position => AttentionCall.WithOwnKey(AttentionCall.MakeRow(shape, (ulong)(position + 2), [position], Math.Clamp(position, 0, 300)), shape))];
+        [.. positions.Select(position => AttentionCall.WithOwnKey(
+            AttentionCall.MakeRow(shape, (ulong)(position + 2), [position], Math.Clamp(position, 0, Math.Max(300, shape.RingSlots))), shape))];
 
-    private static AttentionCall Run(GpuDevice device, ElementType type, string? variant, AttentionShapeCase shape, AttentionReference.Row[] rows, int[]? slots = null)
+    private static AttentionCall Run(GpuDevice device, ElementType type, string? variant, AttentionShapeCase shape, AttentionReference.Row[] rows, int[]? slots = null) =>
+        Run(new DecodeAttention(device, type, shape.Heads, shape.HeadDim, variant), shape, rows, slots);
+
+    private static AttentionCall Run(DecodeAttention op, AttentionShapeCase shape, AttentionReference.Row[] rows, int[]? slots = null)
     {
-        var call = new AttentionCall(device, type, shape, rows, slots);
-        var op = new DecodeAttention(device, type, shape.Heads, shape.HeadDim, variant);
-        op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, shape.RingSlots, shape.KeysVisible, call.Output, Workspace(call.Test, op, rows.Length, shape.RingSlots));
+        var call = new AttentionCall(op.Device, op.Type, shape, rows, slots);
+        var (workspace, counters) = (op.WorkspaceBytes(rows.Length, shape.RingSlots), new byte[op.ArrivalBytes(rows.Length, shape.RingSlots)]);
+        var arrivals = call.Test.Zeros(counters.Length);
+        op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, shape.RingSlots, shape.KeysVisible, call.Output, call.Test.Workspace(workspace), arrivals);
+        if (!arrivals.IsEmpty)
+            call.Stream.CopyToHost<byte>(arrivals.Owner, 0, counters);
+        Assert.That(counters, Is.All.Zero, "counters are left as they were found");
         return call;
     }
 
-    private static TensorView Workspace(OpTest test, DecodeAttention op, int rows, int ringSlots)
-    {
-        var bytes = op.WorkspaceBytes(rows, ringSlots);
-        return TensorView.Of(test.Allocate(bytes), 0, ElementType.UInt8, 1, bytes);
-    }
+    private static void AssertOutput(AttentionCall call, string? variant) => call.AssertOutput(variant is "mma" or null ? AttentionReference.PairedWeights : 0);
 }

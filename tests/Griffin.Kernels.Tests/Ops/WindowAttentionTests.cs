@@ -114,7 +114,7 @@ internal sealed class WindowAttentionTests
         using var call = new AttentionCall(DeviceFor(op.Variant), op.Type, shape, rows);
         var logSumExp = call.Test.Output((int)call.Qkv.Rows, op.Heads, ElementType.Float32, gap: 3);
         new WindowAttention(call.Test.Device, op.Type, op.Heads, op.HeadDim, op.Variant).Run(call.Stream, call.Rows, call.Qkv, default, 0, keysVisible, call.Output, logSumExp);
-        call.AssertOutput(roundedWeights: true, logSumExp);
+        call.AssertOutput(AttentionReference.RoundedWeights, logSumExp);
     }
 
     /// <summary>Asking for the logarithms changes no bit of the result, with a ring too.</summary>
@@ -129,7 +129,7 @@ internal sealed class WindowAttentionTests
         using var call = new AttentionCall(DeviceFor(variant), type, shape, rows);
         var logSumExp = call.Test.Output((int)call.Qkv.Rows, 3, ElementType.Float32);
         new WindowAttention(call.Test.Device, type, 3, headDim, variant).Run(call.Stream, call.Rows, call.Qkv, call.Ring, 17, 16, call.Output, logSumExp);
-        call.AssertOutput(roundedWeights: true, logSumExp);
+        call.AssertOutput(AttentionReference.RoundedWeights, logSumExp);
         Close.Exact(call.ReadOutput(), plain.ReadOutput());
     }
 
@@ -220,7 +220,7 @@ internal sealed class WindowAttentionTests
     private static void AssertMatches(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, IReadOnlyList<AttentionReference.Row> rows)
     {
         using var call = RunCall(device, type, variant, shape, rows);
-        call.AssertOutput(roundedWeights: true);
+        call.AssertOutput(AttentionReference.RoundedWeights);
     }
 
     private static float[] Compute(GpuDevice device, ElementType type, string variant, AttentionShapeCase shape, AttentionReference.Row row)

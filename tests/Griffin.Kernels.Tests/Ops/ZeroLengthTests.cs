@@ -57,7 +57,8 @@ internal sealed class ZeroLengthTests
         [typeof(DecodeAttention)] = c =>
         {
             var op = new DecodeAttention(c.Device, Type, 2, HeadDim);
-            op.Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots, RingSlots, c.Matrix(2 * HeadDim), c.Test.Workspace(op.WorkspaceBytes(c.Count, RingSlots)));
+            op.Run(c.Stream, c.Rows, c.Matrix(QkvWidth), c.Ring(), RingSlots, RingSlots, c.Matrix(2 * HeadDim), c.Test.Workspace(op.WorkspaceBytes(c.Count, RingSlots)),
+                c.Test.Zeros(op.ArrivalBytes(c.Count, RingSlots)));
         },
         [typeof(Embedding)] = c => new Embedding(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Weight(2, Width), 1, c.Matrix(Width)),
         [typeof(EmbeddingBackward)] = c => new EmbeddingBackward(c.Device, Type, Width).Run(c.Stream, c.Integers(1), c.Integers(0), c.Matrix(Width), 1, c.Weight(2, Width)),

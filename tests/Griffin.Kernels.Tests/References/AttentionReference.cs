@@ -41,13 +41,19 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
         return result;
     }
 
+    /// <summary>What is lost of a weight that is rounded to bfloat16.</summary>
+    public static readonly double RoundedWeights = Math.ScaleB(1, -9);
+
+    /// <summary>What is lost of a weight that is the sum of two bfloat16 numbers.</summary>
+    public static readonly double PairedWeights = Math.ScaleB(1, -18);
+
     /// <summary>Half an ulp is added by the comparer; this is the accumulation bound of the kernels' contracts for element <paramref name="i"/>.</summary>
-    public double Bound(Result result, int i, bool roundedWeights) =>
-        2 * ((roundedWeights ? Math.ScaleB(1, -9) : 0) + (((headDim * result.Magnitudes[i / headDim]) + result.Keys[i / headDim] + 16) * Math.ScaleB(1, -23))) * result.AbsoluteValues[i];
+    public double Bound(Result result, int i, double weightError) =>
+        2 * (weightError + (((headDim * result.Magnitudes[i / headDim]) + result.Keys[i / headDim] + 16) * Math.ScaleB(1, -23))) * result.AbsoluteValues[i];
 
     /// <summary>The bound of the contract for element <paramref name="i"/> of the logarithms.</summary>
-    public double LogSumExpBound(Result result, int i, bool roundedWeights) =>
-        (roundedWeights ? Math.ScaleB(1, -8) : 0) + (((headDim * result.Magnitudes[i]) + result.Keys[i] + 16 + Math.Abs(result.LogSumExp[i])) * Math.ScaleB(1, -22));
+    public double LogSumExpBound(Result result, int i, double weightError) =>
+        (2 * weightError) + (((headDim * result.Magnitudes[i]) + result.Keys[i] + 16 + Math.Abs(result.LogSumExp[i])) * Math.ScaleB(1, -22));
 
     private void Token(Row row, int t, Result result)
     {

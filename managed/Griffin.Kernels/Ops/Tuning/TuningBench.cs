@@ -52,6 +52,15 @@ internal sealed class TuningBench(GpuStream stream) : IDisposable
     /// <summary>Memory for an op to work in; nothing where none is needed.</summary>
     public TensorView Workspace(long bytes) => bytes == 0 ? TensorView.Empty : Output(ElementType.Float32, 1, (bytes + 3) / 4);
 
+    /// <summary>Zeros for an op to count in; nothing where none are needed.</summary>
+    public TensorView Zeros(long bytes)
+    {
+        if (bytes == 0) return TensorView.Empty;
+        TensorView counters = Output(ElementType.UInt8, 1, bytes);
+        stream.Fill(counters.Owner, 0, bytes, 0);
+        return counters;
+    }
+
     /// <summary>A matrix of NaN.</summary>
     public TensorView Output(ElementType type, long rows, long columns)
     {

@@ -121,7 +121,7 @@ internal sealed record TapePlan(
             new(View(plan.Xy), View(plan.Convolved), View(plan.Gates), View(plan.Mixed), View(plan.Scratch)) { Hidden = View(plan.Hidden) };
 
         AttentionBuffers AttentionIn(AttentionTapePlan plan) =>
-            new(View(plan.Qkv), View(plan.Attended), TensorView.Empty) { LogSumExp = View(plan.LogSumExp) };
+            new(View(plan.Qkv), View(plan.Attended), TensorView.Empty, TensorView.Empty) { LogSumExp = View(plan.LogSumExp) };
     }
 }
 
