@@ -25,7 +25,7 @@ template <int HEAD_DIM, int HEADS, int KEYS>
 __global__ void __launch_bounds__(128) decode_attention_mma(DecodeAttentionParams p) {
     constexpr int WARPS = 4, ROWS = 16, STRIDE = mma_stride(HEAD_DIM), HALF = HEAD_DIM / 2, CHANNELS = HEAD_DIM / WARPS, NT = CHANNELS / 8;
     constexpr int SCORE_STRIDE = KEYS + 8;                          // a quad's pairs of eight rows meet every bank once
-    static_assert(HEAD_DIM % 32 == 0 && HEADS <= ROWS && KEYS == 32, "a quarter of the channels a warp, 16 keys a pair of warps");
+    static_assert(HEAD_DIM % 32 == 0 && HEADS <= ROWS && KEYS % 32 == 0, "a quarter of the channels a warp, half of the keys in whole pairs of fragments");
     extern __shared__ Vec<bf16, 8> shared_tiles[];
     bf16* queries = shared_tiles[0].v;                              // [ROWS][STRIDE]
     bf16* keys = queries + ROWS * STRIDE;                           // [KEYS][STRIDE]

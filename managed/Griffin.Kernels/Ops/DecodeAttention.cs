@@ -13,7 +13,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 {
     private const int Threads = 128;
     private const int SerialKeys = 64;
-    private const int MatrixKeys = 32;
+    private const int MatrixKeys = 64;
     private const int MaxMatrixHeadDim = 256;
     private const int MaxGroupHeads = 16;
     private const int MaxHeadDim = 1024;
@@ -199,15 +199,8 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     internal int SplitsFor(int rows, int ringSlots) => Splits(rows, ringSlots).Splits;
 
     // About as many blocks per multiprocessor as measured, or two, each of whole tiles of keys.
-    private SplitPlan Splits(int rows, int ringSlots)
-    {
-        int keys = _kernel.Plan.TileColumns;
-        int tiles = (ringSlots + keys - 1) / keys;
-        long blocks = (long)rows * HeadGroups;
-        long wanted = Math.Clamp(((long)_blocks[Tiling.ClassOf(rowClasses, rows)] * Device.Limits.MultiprocessorCount + blocks - 1) / blocks, 1, Math.Min(SplitPlan.MaxSplits, tiles));
-        int tilesPerSplit = (int)((tiles + wanted - 1) / wanted);
-        return new((tiles + tilesPerSplit - 1) / tilesPerSplit, tilesPerSplit * keys);
-    }
+    private SplitPlan Splits(int rows, int ringSlots) => SplitPlan.For(
+        (long)_blocks[Tiling.ClassOf(rowClasses, rows)] * Device.Limits.MultiprocessorCount, (long)rows * HeadGroups, ringSlots, _kernel.Plan.TileColumns);
 
     // Heads that share a block's keys, at most so many, as evenly as it goes.
     private static int GroupHeads(AttentionShape shape, int most = MaxGroupHeads)
@@ -265,11 +258,24 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 }
 
 /// <summary>How a row's ring is split over blocks, and the splits merged.</summary>
-/// <param name="Splits">Blocks of a row and group of heads.</param>
+/// <param name="Splits">Blocks of a row and group of heads, at most 64.</param>
 /// <param name="Slots">Ring slots of a split.</param>
 internal readonly record struct SplitPlan(int Splits, int Slots)
 {
-    private const int MergedParts = 8;   // MERGED_PARTS of decode_attention.cuh
+    private const int MergedParts = 8;   // MERGED_PARTS of decode_attention.cuh; two rounds of merging take as many groups of as many splits
+
+    /// <summary>About so many blocks in all, each of whole tiles.</summary>
+    /// <param name="wanted">Blocks wanted.</param>
+    /// <param name="unsplit">Blocks if nothing were split: rows times groups of heads.</param>
+    /// <param name="ringSlots">Positions that the ring holds.</param>
+    /// <param name="tileSlots">Slots of a tile.</param>
+    public static SplitPlan For(long wanted, long unsplit, int ringSlots, int tileSlots)
+    {
+        int tiles = (ringSlots + tileSlots - 1) / tileSlots;
+        long splits = Math.Clamp((wanted + unsplit - 1) / unsplit, 1, Math.Min(MergedParts * MergedParts, tiles));
+        int splitTiles = (int)((tiles + splits - 1) / splits);
+        return new((tiles + splitTiles - 1) / splitTiles, splitTiles * tileSlots);
+    }
 
     /// <summary>Splits that one block merges: all, or about as many as there are groups of them then.</summary>
     public int GroupSplits => Splits <= MergedParts ? Splits : (int)Math.Ceiling(Math.Sqrt(Splits));
@@ -279,9 +285,6 @@ internal readonly record struct SplitPlan(int Splits, int Slots)
 
     /// <summary>Partial results of a query: of its splits, and of the groups where there are several.</summary>
     public int Parts => Groups > 1 ? Splits + Groups : Splits;
-
-    /// <summary>The most splits that two rounds of merging take.</summary>
-    public static int MaxSplits => MergedParts * MergedParts;
 }
 
 /// <summary>Mirror of DecodeAttentionParams in decode_attention.cuh.</summary>

@@ -90,8 +90,9 @@ struct SplitResults {
         to[1] = total;
     }
 
-    // What the sums of values are to be multiplied by. A sum of nothing, as padding has, stays zero; one that is not a number shows.
-    static GK_DEVICE f32 share(f32 total) { return total == 0.0f ? 0.0f : 1.0f / total; }
+    // What the sums of values are to be multiplied by. A sum of nothing, as padding has, stays zero; any other is
+    // 1 or more, or not a number, which shows.
+    static GK_DEVICE f32 share(f32 total) { return total == 0.0f ? 0.0f : approx_reciprocal(total); }
 
     // Merges `count` parts from `first` on, in ascending order, to one more part, or to y if `into` is negative.
     GK_DEVICE void merge_parts(i32 first, i32 count, i32 into) const {

@@ -58,18 +58,25 @@ internal sealed class AttentionTrafficTests
     }
 
     [Test]
-    public void DecodeAttentionReadsTheRingOnce([Values(1, 5)] int rows)
+    public void DecodeAttentionReadsTheRingOnce([Values(1, 5)] int rows, [Values("serial", "mma", "vector")] string variant)
     {
-        Count(device =>
+        var counters = Count(device =>
         {
             var call = new AttentionCall(device, ElementType.BFloat16, layer, [.. Enumerable.Range(0, rows)
                 .Select(r => AttentionCall.WithOwnKey(AttentionCall.MakeRow(layer, (ulong)r, [300 + r], 200), layer))]);
-            var op = new DecodeAttention(device, ElementType.BFloat16, layer.Heads, layer.HeadDim);
+            var op = new DecodeAttention(device, ElementType.BFloat16, layer.Heads, layer.HeadDim, variant);
+            Assert.That(op.SplitsFor(rows, 129), Is.GreaterThan(1));
             op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, 129, 129, call.Output, call.Test.Workspace(op.WorkspaceBytes(rows, 129)), call.Test.Zeros(op.ArrivalBytes(rows, 129)));
             return call;
-        }, out _, out _, out var ring);
-        Assert.That(ring.BytesRead, Is.EqualTo((long)rows * 2 * 129 * layer.HeadDim * 2), "visible slots only, each once");
-        Assert.That(ring.BytesWritten, Is.Zero);
+        }, out _, out var output, out var ring);
+        Assert.Multiple(() =>
+        {
+            Assert.That(ring.BytesRead, Is.EqualTo((long)rows * 2 * 129 * layer.HeadDim * 2), "visible slots only, each once");
+            Assert.That(ring.BytesWritten, Is.Zero);
+            Assert.That((output.BytesRead, output.BytesWritten), Is.EqualTo((0L, (long)rows * layer.Heads * layer.HeadDim * 2)), "y by the last blocks alone");
+            if (variant == "mma")
+                Assert.That(counters.BankConflicts, Is.Zero);
+        });
     }
 
     [Test]
@@ -135,13 +142,13 @@ internal sealed class AttentionTrafficTests
 
     /// <summary>The same of a decode step.</summary>
     [Test]
-    public void StepsReachPastTwoToThe31Elements([Values("vector", "general")] string variant)
+    public void StepsReachPastTwoToThe31Elements([Values("mma", "vector", "general")] string variant)
     {
-        var shape = new AttentionShapeCase(2, 16, 9, 9);
+        var shape = new AttentionShapeCase(2, 32, 9, 9);
         CompareNearAndFar(shape, [AttentionCall.MakeRow(shape, 6, [4], 4), AttentionCall.MakeRow(shape, 7, [12], 12)], (test, rows, qkv, ring, positions, phases, y) =>
         {
-            new RotaryStep(test.Device, ElementType.BFloat16, 2, 16, 16, variant).Run(test.Stream, rows, qkv, phases, ring, 9);
-            var op = new DecodeAttention(test.Device, ElementType.BFloat16, 2, 16, variant);
+            new RotaryStep(test.Device, ElementType.BFloat16, 2, 32, 16, variant == "mma" ? null : variant).Run(test.Stream, rows, qkv, phases, ring, 9);
+            var op = new DecodeAttention(test.Device, ElementType.BFloat16, 2, 32, variant);
             op.Run(test.Stream, rows, qkv, ring, 9, 9, y, test.Workspace(op.WorkspaceBytes(2, 9)), test.Zeros(op.ArrivalBytes(2, 9)));
         });
     }

@@ -44,7 +44,7 @@ internal sealed class DecodeAttentionTests
     public void HoweverManySplits([ValueSource(nameof(Forms))] string variant, [Values(1, 2, 3, 7, 8, 9, 10, 17, 33, 64, 90)] int splits)
     {
         var device = TestDevices.Checked;
-        var tile = variant == "serial" ? 64 : 32;
+        var tile = TileOf(variant);
         var shape = new AttentionShapeCase(3, 32, (tile * splits) - 5, (tile * splits) - 5);
         int[] positions = [0, tile, shape.RingSlots - 1, shape.RingSlots + 40, -1];
         var blocks = ((splits * positions.Length) + device.Limits.MultiprocessorCount - 1) / device.Limits.MultiprocessorCount;
@@ -83,7 +83,7 @@ internal sealed class DecodeAttentionTests
             {
                 using var device = TestDevices.OpenChecked(seed, smallShared: true);
                 var op = new DecodeAttention(device, type, shape.Heads, shape.HeadDim, variant, 32);
-                Assert.That(op.SplitsFor(3, shape.RingSlots), Is.EqualTo(variant == "serial" ? 7 : 13));
+                Assert.That(op.SplitsFor(3, shape.RingSlots), Is.EqualTo(TileOf(variant) == 64 ? 7 : 13));
                 using var call = Run(op, shape, Rows(shape, [7, 399, 850]));
                 AssertOutput(call, variant);
                 var output = call.ReadOutput();
@@ -97,7 +97,7 @@ internal sealed class DecodeAttentionTests
     public void WhatIsNotANumberShows([ValueSource(nameof(Forms))] string variant, [Values(1, 3, 9)] int splits, [Values] bool everyScore)
     {
         var device = TestDevices.Checked;
-        var shape = new AttentionShapeCase(2, 32, splits * (variant == "serial" ? 64 : 32), splits * (variant == "serial" ? 64 : 32));
+        var shape = new AttentionShapeCase(2, 32, splits * TileOf(variant), splits * TileOf(variant));
         var rows = Rows(shape, [shape.RingSlots - 1, shape.RingSlots - 1]);
         if (everyScore)
             rows[0].Qkv[5] = float.NaN;                                       // the first head's query
@@ -198,6 +198,9 @@ internal sealed class DecodeAttentionTests
         Assert.That(counters, Is.All.Zero, "counters are left as they were found");
         return call;
     }
+
+    // Slots that a block takes at a time.
+    private static int TileOf(string variant) => variant is "serial" or "mma" ? 64 : 32;
 
     private static void AssertOutput(AttentionCall call, string? variant) => call.AssertOutput(variant is "mma" or null ? AttentionReference.PairedWeights : 0);
 }
