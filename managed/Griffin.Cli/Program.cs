@@ -8,12 +8,15 @@ internal static class Program
     {
         using CliStreams streams = CliStreams.OfProcess();
         using CancellationTokenSource cancellation = new();
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal =>
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, End);
+        using PosixSignalRegistration termination = PosixSignalRegistration.Create(PosixSignal.SIGTERM, End);
+        return await GriffinCommand.RunAsync(args, streams, cancellation.Token);
+
+        // The first Ctrl-C, or the first order of a job scheduler, ends the work in good order, the second one the process.
+        void End(PosixSignalContext signal)
         {
-            // The first Ctrl-C ends the work in good order, the second one the process.
             signal.Cancel = !cancellation.IsCancellationRequested;
             cancellation.Cancel();
-        });
-        return await GriffinCommand.RunAsync(args, streams, cancellation.Token);
+        }
     }
 }

@@ -21,8 +21,10 @@
 // Aliasing none; the ring is only read
 // Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed,
 //          whichever blocks come last
-// Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with p the exact probabilities, A the largest
-//          scale * sum |q_c k_jc| over the visible keys, and u = 2^-18 on matrix instructions, 0 elsewhere: probabilities stay float32
+// Error    half an ulp of y + 2 (u + ((head_dim + 4) * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with p the exact probabilities, A the largest
+//          scale * sum |q_c k_jc| over the visible keys, and u = 2^-18 on matrix instructions, 0 elsewhere: probabilities stay float32, or lose up to 2u.
+//          Besides, weights below 2^-126 of the largest may count as 0. Where a score is not a number, or all are minus infinity, y is not a number;
+//          by matrix instructions also where a value is infinite.
 // Bytes    the visible keys and values once per HEADS heads; q once per split, y once; the workspace written and read
 #include "include/async_copy.cuh"
 #include "include/decode_attention.cuh"
@@ -50,7 +52,7 @@ GK_DEVICE void stage_slots(T* tile, const T* ring, i32 first_slot, const SplitSl
 }
 
 template <typename T, int HEAD_DIM, int HEADS, int KEYS, int VEC>
-__global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p) {
+__global__ void __launch_bounds__(128, 4) decode_attention(DecodeAttentionParams p) {
     constexpr int PIECE = VEC16<T>;                                 // elements of a 16-byte access to shared memory
     constexpr int DIM = ceil_div(HEAD_DIM, PIECE) * PIECE;
     constexpr int STRIDE = (DIM / PIECE | 1) * PIECE;               // an odd number of 16-byte words has no bank conflicts
@@ -176,7 +178,6 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
     for (int h = 0; h < WARP_HEADS; ++h) {
         const i32 head = warp + WARPS * h;
         if (head >= heads) continue;
-        const f32 share = p.splits > 1 ? 1.0f : results.share(total[h]);
         if (p.splits > 1 && lane == 0) results.leave_statistics(head, split, maximum[h], total[h]);
         #pragma unroll
         for (int i = 0; i < LANE_PIECES; ++i)
@@ -186,9 +187,9 @@ __global__ void __launch_bounds__(128) decode_attention(DecodeAttentionParams p)
                 if (c >= HEAD_DIM) continue;
                 f32 piece[STORED];
                 #pragma unroll
-                for (int s = 0; s < STORED; ++s) piece[s] = out[h][i][e + s] * share;
+                for (int s = 0; s < STORED; ++s) piece[s] = out[h][i][e + s];
                 if (p.splits > 1) store_floats<STORED>(results.values(head, split) + c, piece);
-                else store_floats<STORED>(results.result(head) + c, piece);
+                else results.finish(head, c, total[h], piece);
             }
     }
     if (p.splits > 1) results.merge(split);

@@ -5,7 +5,7 @@
 //   scores    warp w multiplies the queries with KEYS/2 keys (w % 2), over half of the channels (w / 2); the halves meet in shared memory
 //   softmax   every warp takes all scores, in the layout of the operand that they become: no exchange but the scores'
 //   values    warp w multiplies the weights with its quarter of the channels. A weight is the sum of two bfloat16 numbers, its own rounding and what that
-//             left off, as 16 more rows: together 2^-18 of it are lost, and the values are fetched from shared memory once.
+//             left off, as 16 more rows: at most 2^-17 of it is lost, and the values are fetched from shared memory once.
 #include "include/attention_mma.cuh"
 #include "include/decode_attention.cuh"
 
@@ -24,7 +24,7 @@ GK_DEVICE void stage_slots(bf16* tile, const bf16* ring, i32 first_slot, const S
 template <int HEAD_DIM, int HEADS, int KEYS>
 __global__ void __launch_bounds__(128) decode_attention_mma(DecodeAttentionParams p) {
     constexpr int WARPS = 4, ROWS = 16, STRIDE = mma_stride(HEAD_DIM), HALF = HEAD_DIM / 2, CHANNELS = HEAD_DIM / WARPS, NT = CHANNELS / 8;
-    constexpr int SCORE_STRIDE = KEYS + 8;                          // a quad's pairs of eight rows meet every bank once
+    constexpr int SCORE_STRIDE = KEYS + 8;                          // pairs of four rows' quads meet every bank once
     static_assert(HEAD_DIM % 32 == 0 && HEADS <= ROWS && KEYS % 32 == 0, "a quarter of the channels a warp, half of the keys in whole pairs of fragments");
     extern __shared__ Vec<bf16, 8> shared_tiles[];
     bf16* queries = shared_tiles[0].v;                              // [ROWS][STRIDE]

@@ -43,6 +43,9 @@ public sealed record LaunchEstimate(string Kernel, double Blocks)
     /// <summary>What nothing else hides: a chain of hops, a walk in time.</summary>
     public double SerialSeconds { get; init; }
 
+    /// <summary>What comes when everything else is done: its last blocks' work.</summary>
+    public double LastSeconds { get; init; }
+
     /// <summary>Rounds in which the chip takes the grid.</summary>
     public double Waves(Occupancy occupancy) => Blocks / (occupancy.Of(Kernel).Blocks * (double)Chip.Sm90.Multiprocessors);
 
@@ -58,6 +61,6 @@ public sealed record LaunchEstimate(string Kernel, double Blocks)
         // What computes takes as long as the multiprocessor with the most blocks. Memory is kept busy by fewer, and idles for about a quarter of a round.
         double share = waves < 1 ? Blocks / Chip.Sm90.Multiprocessors : waves, rounds = Math.Ceiling(share) / share, tail = 1 + 0.25 / Math.Max(1, waves);
         double memory = Bytes / bandwidth * tail, compute = Math.Max(MatrixFlops / MatrixRate, Instructions / Issue) * rounds;
-        return Launch + Fill + Math.Max(Math.Max(memory, compute), SerialSeconds);
+        return Launch + Fill + Math.Max(Math.Max(memory, compute), SerialSeconds) + LastSeconds;
     }
 }

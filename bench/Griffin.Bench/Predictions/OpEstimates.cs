@@ -53,6 +53,7 @@ internal static class OpEstimates
             ("window_attention", "forward") => [WindowAttention(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
             ("window_attention_warpgroup", "forward") => [WindowAttentionByWarpgroups(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"])],
             ("window_attention", "backward") => WindowAttentionBackward(row["batch"], row["tokens"], row["heads"], row["head_dim"], row["window"]),
+            ("decode_attention", _) => [DecodeAttention(row["batch"], row["heads"], row["head_dim"], row["window"], row["context"])],
             ("embedding", "forward") => [Embedding(row["rows"], row["width"])],
             ("column_sum", _) => ColumnSum(row["rows"], row["width"]),
             ("adam_w", _) => [AdamW(row["parameters"])],
@@ -262,6 +263,26 @@ internal static class OpEstimates
         double flops = t > window ? 4 * d * heads * batch * (AttentionWork.Pairs(t, window) + t * (pairs - window)) : 4 * d * heads * batch * AttentionWork.Pairs(t, window);
         flops *= 128 / (tile * heads);   // rows without a head
         return new("window_attention_mma<256, 32>", batch * Tiles(t, tile)) { Bytes = AttentionWork.Window(batch, t, heads, d, window, S).Bytes, MatrixFlops = flops, Instructions = TileInstructions(flops, 5.5) };
+    }
+
+    // A tile of 64 keys is 48 KB a block under way on average, about 750 instructions of each of four warps, and 96 matrix instructions. The parts of the splits
+    // stay in the level-2 cache, as do the rounds of merging: in each a fence and a counter, and the parts that one multiprocessor fetches, 64 bytes a clock.
+    private static LaunchEstimate DecodeAttention(double batch, double heads, double d, double window, double context)
+    {
+        const int tile = 64;
+        const double arrival = 0.8e-6;
+        SplitPlan plan = SplitPlan.For(2 * Chip.Sm90.Multiprocessors, (long)batch, (int)window + 1, tile);
+        double merged = plan.Splits == 1 ? 0 : plan.GroupSplits + (plan.Groups > 1 ? plan.Groups : 0), rounds = plan.Splits == 1 ? 0 : plan.Groups > 1 ? 2 : 1;
+        double tiles = batch * Math.Ceiling((Math.Min(context, window) + 1) / tile);
+        return new($"decode_attention_mma<{d}, {heads}, {tile}>", batch * plan.Splits)
+        {
+            Bytes = AttentionWork.Decode(batch, heads, d, Math.Min(context, window) + 1, S).Bytes,
+            ReadsOnly = true,
+            InFlight = 384,
+            MatrixFlops = tiles * 4 * 96 * 4096,
+            Instructions = tiles * 4 * 750 * 32,
+            LastSeconds = rounds * arrival + merged * heads * d * Float * Chip.Sm90.Multiprocessors / LaunchEstimate.PathBytes,
+        };
     }
 
     // Blocks are full, and those that see few keys come last. Shared memory gives keys and values at 9/10 of the tensor cores' pace, and a block's first tile and

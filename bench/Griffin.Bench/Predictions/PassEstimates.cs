@@ -28,7 +28,6 @@ internal static class PassEstimates
         ("conv1d" or "rg_lru" or "embedding", "step") => Pass(least, $"{row.Op}_step"),
         ("rotary_embedding", "step") => Pass(least, "rotary_step"),
         ("advance_rows", _) => Pass(least, "advance_rows"),
-        ("decode_attention", _) => Pass(least, "decode_attention, decode_attention_combine", launches: 2),
         ("gated_product" or "norm_product" or "residual_product" or "recurrent_input" or "rotary_product", _) => Skinny(row, least, LaunchEstimate.Launch),
         // Its products wait for the convolved row, and the scan for them.
         ("recurrent_step", _) => Skinny(row, least, LaunchEstimate.Launch + LaunchEstimate.Fill),

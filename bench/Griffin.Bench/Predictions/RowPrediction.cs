@@ -29,8 +29,8 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
 
     // Passes over a piece of logits that a loss over products makes: written, read twice, their gradient written and read twice; in bytes an entry.
     private const double LogitBytes = 4 + 8 + 2 + 4;
-    private const int LaunchesOfRecurrentLayer = 5, LaunchesOfAttentionLayer = 6, LaunchesOfFrame = 5;
-    private const int LaunchesOfUnfusedLayer = 10, LaunchesOfUnfusedFrame = 7;
+    private const int LaunchesOfLayer = 5, LaunchesOfFrame = 5;
+    private const int LaunchesOfUnfusedRecurrentLayer = 10, LaunchesOfUnfusedAttentionLayer = 9, LaunchesOfUnfusedFrame = 7;
 
     /// <summary>The prediction of a row; null where none is made.</summary>
     public static RowPrediction? Of(BenchRow row, RowList rows)
@@ -86,8 +86,8 @@ public sealed record RowPrediction(double Seconds, string Kernels, double Waves)
     {
         bool fused = rows <= FusedRows;
         int launches = fused
-            ? LaunchesOfRecurrentLayer * model.RecurrentLayers + LaunchesOfAttentionLayer * model.AttentionLayers + LaunchesOfFrame
-            : LaunchesOfUnfusedLayer * model.Layers + LaunchesOfUnfusedFrame;
+            ? LaunchesOfLayer * model.Layers + LaunchesOfFrame
+            : LaunchesOfUnfusedRecurrentLayer * model.RecurrentLayers + LaunchesOfUnfusedAttentionLayer * model.AttentionLayers + LaunchesOfUnfusedFrame;
         double bytes = least.Bytes / Ceilings.ReadBytes / SkinnyShare;
         return new(Math.Max(bytes, least.Flops / Ceilings.Flops) + steps * launches * (fused ? fusedLaunch : Launch), $"{launches} launches, {(fused ? "skinny products" : "cuBLAS")}", 0);
     }

@@ -78,7 +78,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     /// <param name="keysVisible">Keys that a token sees, itself included; at most <paramref name="ringSlots"/>.</param>
     /// <param name="y">[B, heads · headDim]; rows of padding become zeros.</param>
     /// <param name="workspace">Memory of at least <see cref="WorkspaceBytes"/>, of any type, aligned to 16 bytes.</param>
-    /// <param name="arrivals">Memory of at least <see cref="ArrivalBytes"/>, of any type, aligned to 4 bytes, that is zero; it is zero again afterwards.</param>
+    /// <param name="arrivals">Memory of at least <see cref="ArrivalBytes"/>, of any type, aligned to 16 bytes, that is zero; it is zero again afterwards.</param>
     /// <exception cref="ArgumentException">A type, shape or alignment is wrong, a row has not one token, or the workspace or the counters are too small.</exception>
     public void Run(
         GpuStream stream, in PackedRows rows, in TensorView qkv, in LayerState ring, int ringSlots, int keysVisible, in TensorView y, in TensorView workspace,
@@ -95,8 +95,11 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Rows, MaxRows, nameof(rows));
         if (rows.Tokens == 0) return;
         SplitPlan plan = Splits(rows.Rows, ringSlots);
-        CheckMemory(workspace, WorkspaceOf(rows.Rows, plan), 16, nameof(workspace));
-        CheckMemory(arrivals, ArrivalsOf(rows.Rows, plan), sizeof(uint), nameof(arrivals));
+        if (plan.Splits > 1)
+        {
+            Check.Workspace(workspace, WorkspaceOf(rows.Rows, plan));
+            Check.Workspace(arrivals, ArrivalsOf(rows.Rows, plan));
+        }
 
         DecodeAttentionParams parameters = new()
         {
@@ -149,12 +152,6 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
     }
 
     private int HeadGroups => (_shape.Heads + _kernel.Plan.TileRows - 1) / _kernel.Plan.TileRows;
-
-    private static void CheckMemory(in TensorView memory, long bytes, int alignment, string name)
-    {
-        if (bytes > 0 && (memory.IsEmpty || memory.Address % (ulong)alignment != 0 || memory.Length * memory.Type.SizeOf() < bytes))
-            throw new ArgumentException($"{name} must be {bytes} bytes, aligned to {alignment}.", name);
-    }
 
     // Fewer rows are split more: the most rows need not be what takes the most.
     private long Most(int rows, int ringSlots, Func<int, SplitPlan, long> bytes)

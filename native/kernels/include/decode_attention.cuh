@@ -41,9 +41,9 @@ struct RingArc {
     // How many slots a slot lies past the oldest that is seen.
     GK_DEVICE i32 into(i32 slot) const { return past(slot, past(own, count - 1)); }
     GK_DEVICE bool shows(i32 slot) const { return past(own, slot) < count; }
-    // Whether any of the `slots` from `first` on is seen; all of them exist, or those past the ring's end are not asked for.
+    // Whether any of the `slots` from `first` on may be seen: surely none is if not, and of a tile that the ring's end cuts perhaps none is if so.
     GK_DEVICE bool shows_any(i32 first, i32 slots) const { return count > 0 && (into(first) < count || ring_slots - into(first) < slots); }
-    // Whether all of them are; they exist.
+    // Only if all of them are, which exist. Not where the oldest slot that is seen lies behind the newest within them.
     GK_DEVICE bool shows_all(i32 first, i32 slots) const { return into(first) + slots <= count; }
 };
 
@@ -74,15 +74,21 @@ template <typename T, int HEAD_DIM, int THREADS, int WIDTH>
 struct SplitResults {
     const DecodeAttentionParams& p;
     i32 row, first_head, heads, groups;
+    bool padding;
 
     GK_DEVICE SplitResults(const DecodeAttentionParams& params, i32 of_row, i32 from_head, i32 of_heads)
-        : p(params), row(of_row), first_head(from_head), heads(of_heads), groups(ceil_div(params.splits, params.group_splits)) {}
+        : p(params), row(of_row), first_head(from_head), heads(of_heads), groups(ceil_div(params.splits, params.group_splits)),
+          padding(params.rows.pos[of_row] < 0) {}
 
     GK_DEVICE i64 part(i32 head, i32 index) const {
         return (static_cast<i64>(row) * p.heads + first_head + head) * (p.splits + (groups > 1 ? groups : 0)) + index;
     }
     GK_DEVICE f32* values(i32 head, i32 index) const { return p.partial + part(head, index) * HEAD_DIM; }
-    GK_DEVICE T* result(i32 head) const { return static_cast<T*>(p.y) + row * p.y_stride + static_cast<i64>(first_head + head) * HEAD_DIM; }
+    // In 32 bits within the row: the compilers take a piece of a 64-bit sum apart into single stores.
+    GK_DEVICE T* result(i32 head) const {
+        T* const y = static_cast<T*>(p.y) + row * p.y_stride;
+        return y + (first_head + head) * HEAD_DIM;
+    }
 
     GK_DEVICE void leave_statistics(i32 head, i32 index, f32 maximum, f32 total) const {
         f32* const to = p.statistics + 2 * part(head, index);
@@ -90,9 +96,21 @@ struct SplitResults {
         to[1] = total;
     }
 
-    // What the sums of values are to be multiplied by. A sum of nothing, as padding has, stays zero; any other is
-    // 1 or more, or not a number, which shows.
-    static GK_DEVICE f32 share(f32 total) { return total == 0.0f ? 0.0f : approx_reciprocal(total); }
+    // What the sums of values are to be multiplied by. Padding, which sees nothing, gets zeros; any other row sees its own key, and what is not a number shows.
+    GK_DEVICE f32 share(f32 total) const {
+        const f32 reciprocal = approx_reciprocal(total);
+        return padding ? 0.0f : reciprocal;
+    }
+
+    // A piece of y from a sum of values.
+    template <int N>
+    GK_DEVICE void finish(i32 head, i32 c, f32 total, const f32 (&sum)[N]) const {
+        const f32 factor = share(total);
+        f32 y[N];
+        #pragma unroll
+        for (int e = 0; e < N; ++e) y[e] = sum[e] * factor;
+        store_floats<N>(result(head) + c, y);
+    }
 
     // Merges `count` parts from `first` on, in ascending order, to one more part, or to y if `into` is negative.
     GK_DEVICE void merge_parts(i32 first, i32 count, i32 into) const {
@@ -125,10 +143,7 @@ struct SplitResults {
                 for (int e = 0; e < WIDTH; ++e) sum[e] = fmaf(factor, v[i][e], sum[e]);
             }
             if (into < 0) {
-                const f32 factor = share(total);
-                #pragma unroll
-                for (int e = 0; e < WIDTH; ++e) sum[e] *= factor;
-                store_floats<WIDTH>(result(head) + c, sum);
+                finish(head, c, total, sum);
             } else {
                 if (c == 0) leave_statistics(head, into, maximum, total);
                 store_floats<WIDTH>(values(head, into) + c, sum);

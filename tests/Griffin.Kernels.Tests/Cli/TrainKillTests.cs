@@ -4,7 +4,7 @@ using Griffin.Kernels.Training.Logging;
 
 namespace Griffin.Kernels.Tests.Cli;
 
-/// <summary>A run that is killed without warning, as a process of its own.</summary>
+/// <summary>A run that is killed without warning, or told to end, as a process of its own.</summary>
 internal sealed class TrainKillTests
 {
     private const int Kills = 6;
@@ -21,9 +21,7 @@ internal sealed class TrainKillTests
     [Test]
     public void Killed_at_any_moment_it_goes_on_to_the_same_bits()
     {
-        using TempFolder folder = new();
-        File.WriteAllBytes(folder.File("a.txt"), File.ReadAllBytes(TestData.Path("persuasion-65536.txt"))[..3000]);
-        File.WriteAllText(folder.File("r.json"), Recipe);
+        using TempFolder folder = MakeInputs();
         Run(folder, "whole", TimeSpan.MaxValue);
         Stopwatch watch = Stopwatch.StartNew();
         Assert.That(Run(folder, "again", TimeSpan.MaxValue), Is.True);
@@ -42,6 +40,34 @@ internal sealed class TrainKillTests
         Assert.That(Files(folder, "killed"), Is.EqualTo(files));
         foreach (string file in files)
             Assert.That(File.ReadAllBytes(folder.File($"killed/{file}")), Is.EqualTo(File.ReadAllBytes(folder.File($"whole/{file}"))), file);
+    }
+
+    [TestCase("INT")]
+    [TestCase("TERM")]
+    [Platform(Exclude = "Win")]
+    public void Told_to_end_it_keeps_the_step(string signal)
+    {
+        using TempFolder folder = MakeInputs();
+        using Process process = GriffinProcess.Start(
+            ["train", "--config", folder.File("r.json"), "--out", folder.File("run"), "--steps", "1000000", "--checkpoint-every", "1000000", "--device", CliRun.Device]);
+        Task<string> errors = process.StandardError.ReadToEndAsync(), output = process.StandardOutput.ReadToEndAsync();
+        Assert.That(() => Steps() > 0, Is.True.After(60_000, 50), "it takes a step");
+        using (Process kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"])) kill.WaitForExit();
+        Assert.That(process.WaitForExit(60_000), Is.True, "it ends");
+        output.Wait();
+        Assert.That(errors.Result.TrimEnd(), Does.EndWith($"griffin: interrupted; step {Steps()} is kept in a checkpoint: go on with --resume"));
+        Assert.That(process.ExitCode, Is.EqualTo(130));
+        Assert.That(Directory.Exists(folder.File($"run/checkpoints/step-{Steps():D8}")), Is.True);
+
+        int Steps() => File.Exists(folder.File("run/log.jsonl")) ? Log(folder, "run").Length : 0;
+    }
+
+    private static TempFolder MakeInputs()
+    {
+        TempFolder folder = new();
+        File.WriteAllBytes(folder.File("a.txt"), File.ReadAllBytes(TestData.Path("persuasion-65536.txt"))[..3000]);
+        File.WriteAllText(folder.File("r.json"), Recipe);
+        return folder;
     }
 
     /// <summary>Begins or goes on with a run, for so long.</summary>

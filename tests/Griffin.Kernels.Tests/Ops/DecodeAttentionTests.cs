@@ -9,7 +9,7 @@ internal sealed class DecodeAttentionTests
 {
     private const int Far = (1 << 24) + 5;
 
-    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (5, 32), (10, 256), (16, 80), (20, 16), (1, 300), (3, 520), (16, 128), (17, 96)];
+    private static readonly (int Heads, int HeadDim)[] shapes = [(2, 12), (3, 64), (1, 7), (5, 32), (10, 256), (16, 80), (20, 16), (1, 300), (3, 520), (16, 128), (17, 96), (2, 160), (1, 224)];
 
     private static IEnumerable<TestCaseData> Variants()
     {
@@ -92,24 +92,35 @@ internal sealed class DecodeAttentionTests
         }
     }
 
-    /// <summary>A score that is not a number makes its query's result not a number, and no other.</summary>
+    /// <summary>Scores that are not numbers, or all minus infinity, make their query's result not a number, and no other.</summary>
     [Test]
-    public void WhatIsNotANumberShows([ValueSource(nameof(Forms))] string variant, [Values(1, 3, 9)] int splits, [Values] bool everyScore)
+    public void WhatIsNotANumberShows([ValueSource(nameof(Forms))] string variant, [Values(1, 3, 9)] int splits, [Values("query", "key", "product")] string what)
     {
         var device = TestDevices.Checked;
         var shape = new AttentionShapeCase(2, 32, splits * TileOf(variant), splits * TileOf(variant));
         var rows = Rows(shape, [shape.RingSlots - 1, shape.RingSlots - 1]);
-        if (everyScore)
-            rows[0].Qkv[5] = float.NaN;                                       // the first head's query
-        else
-            rows[0].HistoryKeys[(shape.RingSlots / 2 * shape.HeadDim) + 3] = float.NaN; // seen by both heads
+        switch (what)
+        {
+            case "query":
+                rows[0].Qkv[5] = float.NaN; // of the first head
+                break;
+            case "key":
+                rows[0].HistoryKeys[(shape.RingSlots / 2 * shape.HeadDim) + 3] = float.NaN; // seen by both heads
+                break;
+            default:
+                (rows[0].Qkv[5], rows[0].Qkv[shape.HeadDim + 5]) = (3e38f, 0);
+                for (var key = 0; key < shape.RingSlots; key++)
+                    rows[0].HistoryKeys[(key * shape.HeadDim) + 5] = -3e38f; // every product of the first head's is minus infinity
+                break;
+        }
+
         var op = new DecodeAttention(device, ElementType.BFloat16, shape.Heads, shape.HeadDim, variant, 64);
         using var call = Run(op, shape, rows);
         var output = call.ReadOutput();
         Assert.Multiple(() =>
         {
             Assert.That(output[..32], Is.All.NaN);
-            Assert.That(output[32..64].Any(float.IsNaN), Is.EqualTo(!everyScore));
+            Assert.That(output[32..64].Any(float.IsNaN), Is.EqualTo(what == "key"));
             Assert.That(output[64..].Any(float.IsNaN), Is.False);
         });
     }
@@ -171,9 +182,10 @@ internal sealed class DecodeAttentionTests
         void Run(TensorView workspace, TensorView arrivals) => op.Run(call.Stream, call.Rows, call.Qkv, call.Ring, 300, 300, call.Output, workspace, arrivals);
         Assert.Multiple(() =>
         {
-            Assert.That(() => Run(Of(bytes - 4), Of(counters)), Throws.ArgumentException.With.Message.Contains("workspace must be"));
+            Assert.That(() => Run(Of(bytes - 4), Of(counters)), Throws.ArgumentException.With.Message.Contains($"workspace must be one row of at least {bytes} bytes"));
             Assert.That(() => Run(Of(bytes, 4), Of(counters)), Throws.ArgumentException.With.Message.Contains("aligned to 16"));
             Assert.That(() => Run(Of(bytes), Of(counters - 4)), Throws.ArgumentException.With.Message.Contains("arrivals must be"));
+            Assert.That(() => Run(Of(bytes), TensorView.Of(call.Test.Allocate(4 * counters), 0, ElementType.UInt8, 2, counters, 2 * counters)), Throws.ArgumentException.With.Message.Contains("one row"));
             Assert.That(() => Run(Of(bytes), TensorView.Empty), Throws.ArgumentException.With.Message.Contains("arrivals must be"));
             Assert.That((op.WorkspaceBytes(0, 300), op.ArrivalBytes(0, 300)), Is.EqualTo((0L, 0L)));
             Assert.That((op.WorkspaceBytes(1, 9), op.ArrivalBytes(1, 9)), Is.EqualTo((0L, 0L)), "one split leaves nothing to merge");

@@ -161,7 +161,7 @@ internal sealed class RgLruBackwardTests
         }
     }
 
-    /// <summary>The spec's §7.7: the scan by the op, the gates' part by loops.</summary>
+    /// <summary>A worked example: the scan by the op, the gates' part by loops.</summary>
     [Test]
     public void SpecVector()
     {

@@ -3,7 +3,7 @@ namespace Griffin.Kernels.Tests.References;
 /// <summary>The backward formulas of the elementwise ops in float64.</summary>
 internal static class GradientMath
 {
-    /// <summary>Derivative of <see cref="ReferenceMath.GeluTanh"/>, the spec's §4 with 1 + tanh u written as 2σ(2u), which does not cancel.</summary>
+    /// <summary>Derivative of <see cref="ReferenceMath.GeluTanh"/>, with 1 + tanh u written as 2σ(2u), which does not cancel.</summary>
     public static double GeluTanhSlope(double x)
     {
         var v = 2 * Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x));

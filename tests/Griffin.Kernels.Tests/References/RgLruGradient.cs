@@ -1,7 +1,7 @@
 namespace Griffin.Kernels.Tests.References;
 
 /// <summary>
-/// The backward pass of the RG-LRU over fresh rows in float64, the spec's §7.4 term by term, with the bounds that the kernel's contract gives.
+/// The backward pass of the RG-LRU over fresh rows in float64, the derivative term by term, with the bounds that the kernel's contract gives.
 /// </summary>
 /// <param name="Dz">[tokens, width], the direct path.</param>
 /// <param name="Dgates">[tokens, 2·width].</param>
