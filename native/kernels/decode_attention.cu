@@ -17,7 +17,7 @@
 //          split i covers ring slots i * split_slots up to (i + 1) * split_slots, split_slots a multiple of KEYS;
 //          groups are group_splits splits each, at most MERGED_PARTS, and at most as many groups
 // Variants VEC = 16-byte copies (head_dim, qkv_stride, y_stride multiples of VEC; qkv, y and ring 16-byte aligned); VEC = 1: any; head_dim up to 1024
-//          decode_attention_mma.cu: bfloat16 on matrix instructions, head_dim a multiple of 32 up to 256, all 16-byte aligned
+//          decode_attention_mma.cu: bfloat16 on matrix instructions, head_dim a multiple of 32 up to 256, all 16-byte aligned; KEYS 32 or 64
 // Aliasing none; the ring is only read
 // Determinism the splits depend on the ring's size, the batch size and the device, never on the position; the order of every sum is fixed,
 //          whichever blocks come last

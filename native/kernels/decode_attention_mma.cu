@@ -22,7 +22,7 @@ GK_DEVICE void stage_slots(bf16* tile, const bf16* ring, i32 first_slot, const S
 }
 
 template <int HEAD_DIM, int HEADS, int KEYS>
-__global__ void __launch_bounds__(128) decode_attention_mma(DecodeAttentionParams p) {
+__global__ void __launch_bounds__(128, KEYS == 32 ? 3 : 2) decode_attention_mma(DecodeAttentionParams p) {
     constexpr int WARPS = 4, ROWS = 16, STRIDE = mma_stride(HEAD_DIM), HALF = HEAD_DIM / 2, CHANNELS = HEAD_DIM / WARPS, NT = CHANNELS / 8;
     constexpr int SCORE_STRIDE = KEYS + 8;                          // pairs of four rows' quads meet every bank once
     static_assert(HEAD_DIM % 32 == 0 && HEADS <= ROWS && KEYS % 32 == 0, "a quarter of the channels a warp, half of the keys in whole pairs of fragments");

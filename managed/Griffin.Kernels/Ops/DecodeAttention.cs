@@ -13,7 +13,7 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 {
     private const int Threads = 128;
     private const int SerialKeys = 64;
-    private const int MatrixKeys = 64;
+    private const int ReservedSharedBytes = 1024;   // of each block, for the driver
     private const int MaxMatrixHeadDim = 256;
     private const int MaxGroupHeads = 16;
     private const int MaxHeadDim = 1024;
@@ -29,7 +29,9 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
 
     private static readonly VariantTable<AttentionShape> variants = new(source,
         new KernelVariant<AttentionShape>("serial", Serial) { Fits = q => q.Kind == GpuDeviceKind.Emulator && q.Shape.HeadDim % q.Vector == 0 },
-        new KernelVariant<AttentionShape>("mma", ByMatrix) { Fits = q => q.Type == ElementType.BFloat16 && q.Shape.HeadDim % 32 == 0 && q.Shape.HeadDim <= MaxMatrixHeadDim },
+        // One block copies while another multiplies: two of them must share a multiprocessor, or tiles of half the keys are taken, of which more do.
+        new KernelVariant<AttentionShape>("mma", q => ByMatrix(q, 64)) { Fits = FitsMatrix, Preferred = q => ByMatrix(q, 64).SharedBytes + ReservedSharedBytes <= q.Limits.SharedBytesPerMultiprocessor / 2 },
+        new KernelVariant<AttentionShape>("mma-32", q => ByMatrix(q, 32)) { Fits = FitsMatrix },
         new KernelVariant<AttentionShape>("vector", q => Plan(q, q.Vector)) { Fits = q => q.Shape.HeadDim % q.Vector == 0 },
         new KernelVariant<AttentionShape>("general", q => Plan(q, 1)));
 
@@ -192,6 +194,9 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         ? int.Parse(fastest, CultureInfo.InvariantCulture)
         : null;
 
+    /// <summary>Name of the variant that a GPU of such limits takes.</summary>
+    internal static string VariantFor(AttentionShape shape, ElementType type, DeviceLimits limits) => variants.Choose(new(shape, type, limits, GpuDeviceKind.Cuda)).Variant.Name;
+
     /// <summary>Parts that the ring's keys of a call of so many rows are cut into.</summary>
     internal int SplitsFor(int rows, int ringSlots) => Splits(rows, ringSlots).Splits;
 
@@ -221,18 +226,21 @@ public sealed class DecodeAttention : KernelOp, IKernelCatalogue, ISelfTested, I
         };
     }
 
-    private static KernelPlan ByMatrix(VariantQuery<AttentionShape> query)
+    private static bool FitsMatrix(VariantQuery<AttentionShape> query) =>
+        query.Type == ElementType.BFloat16 && query.Shape.HeadDim % 32 == 0 && query.Shape.HeadDim <= MaxMatrixHeadDim;
+
+    private static KernelPlan ByMatrix(in VariantQuery<AttentionShape> query, int keys)
     {
         int headDim = query.Shape.HeadDim, groupHeads = GroupHeads(query.Shape);
         int stride = (headDim / 8 | 1) * 8;
-        return new($"decode_attention_mma<{headDim}, {groupHeads}, {MatrixKeys}>", Threads)
+        return new($"decode_attention_mma<{headDim}, {groupHeads}, {keys}>", Threads)
         {
             Source = matrixSource,
             Waits = true,
             Vector = query.Vector,
             TileRows = groupHeads,
-            TileColumns = MatrixKeys,
-            SharedBytes = (MaxGroupHeads + 2 * MatrixKeys) * stride * sizeof(ushort) + 2 * MaxGroupHeads * (MatrixKeys + 8) * sizeof(float),
+            TileColumns = keys,
+            SharedBytes = (MaxGroupHeads + 2 * keys) * stride * sizeof(ushort) + 2 * MaxGroupHeads * (keys + 8) * sizeof(float),
         };
     }
 

@@ -15,6 +15,8 @@ public sealed partial class TuningRecords
 {
     private const string Folder = "tuning";
     private const string DeviceKey = "device", RecordsKey = "microseconds";
+    private const int TurnAttempts = 500;
+    private static readonly TimeSpan turnWait = TimeSpan.FromMilliseconds(10);
 
     private readonly string? _path;
     private readonly string _device;
@@ -30,7 +32,7 @@ public sealed partial class TuningRecords
         _logger = logger;
         string digest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(device)))[..16];
         _path = folder is null ? null : Path.Combine(folder, Folder, digest + ".json");
-        _records = new(Read);
+        _records = new(() => Read(warn: true));
     }
 
     /// <summary>The file; null when nothing is kept.</summary>
@@ -43,15 +45,16 @@ public sealed partial class TuningRecords
         return _records.Value.GetValueOrDefault(question);
     }
 
-    /// <summary>Adds records, in place of older ones, and writes the file.</summary>
+    /// <summary>Adds records, in place of older ones, to what is in the file by now: others may write it, too.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="InvalidOperationException">The device was opened without a disk cache.</exception>
     public void Save(IReadOnlyDictionary<string, TuningRecord> records)
     {
         ArgumentNullException.ThrowIfNull(records);
         if (_path is null) throw new InvalidOperationException("Measured choices are kept beside the compiled kernels, and this device was opened without them.");
-        foreach ((string question, TuningRecord record) in records) _records.Value[question] = record;
         Directory.CreateDirectory(Path.GetDirectoryName(_path)!);
+        using FileStream turn = TakeTurn(_path + ".lock");
+        foreach ((string question, TuningRecord record) in Read(warn: false).Concat(records)) _records.Value[question] = record;
         string temporary = $"{_path}.{Guid.NewGuid():N}.tmp";
         try
         {
@@ -65,7 +68,23 @@ public sealed partial class TuningRecords
         }
     }
 
-    private ConcurrentDictionary<string, TuningRecord> Read()
+    // Waits for whoever reads and writes the file at the moment, in this process or another; the stream is to be closed.
+    private static FileStream TakeTurn(string path)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException) when (attempt < TurnAttempts)
+            {
+                Thread.Sleep(turnWait);
+            }
+        }
+    }
+
+    private ConcurrentDictionary<string, TuningRecord> Read(bool warn)
     {
         ConcurrentDictionary<string, TuningRecord> records = new(StringComparer.Ordinal);
         if (_path is null || !System.IO.File.Exists(_path)) return records;
@@ -80,7 +99,7 @@ public sealed partial class TuningRecords
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
-            LogWarning(_logger, _path, e.Message);
+            if (warn) LogWarning(_logger, _path, e.Message);
             records.Clear();
         }
         return records;

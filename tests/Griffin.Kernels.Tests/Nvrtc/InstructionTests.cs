@@ -80,6 +80,7 @@ internal sealed class InstructionTests
     [TestCase("recurrent_mixer<256, 2>", 4 * 4 * 2)]
     [TestCase("window_attention_mma<256, 32>", (4 * 16) + (32 * 2))] // scores of 16 rows with 32 keys, then their values
     [TestCase("window_attention_mma<64, 64>", (8 * 4) + (8 * 4))]
+    [TestCase("decode_attention_mma<256, 10, 32>", (2 * 8) + (2 * 8 * 2))]
     [TestCase("decode_attention_mma<256, 10, 64>", (4 * 8) + (2 * 8 * 4))] // scores of 32 keys over half the channels, then values under weights of two parts
     [TestCase("window_attention_backward_queries_mma<256, 64, 32>", (2 * 4 * 16) + (32 * 2))] // scores and slopes, then dq
     [TestCase("window_attention_backward_keys_mma<256, 128, 16>", (2 * 2 * 16) + (2 * 16))] // scores and slopes, then dk and dv of half the channels

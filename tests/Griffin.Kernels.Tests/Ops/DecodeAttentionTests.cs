@@ -20,13 +20,18 @@ internal sealed class DecodeAttentionTests
                 yield return new(type, "general", heads, headDim);
                 if (headDim % (16 / type.SizeOf()) != 0) continue;
                 yield return new(type, "vector", heads, headDim);
-                if (type == ElementType.BFloat16 && headDim % 32 == 0 && headDim <= 256) yield return new(type, "mma", heads, headDim);
+                if (type == ElementType.BFloat16 && headDim % 32 == 0 && headDim <= 256)
+                {
+                    yield return new(type, "mma", heads, headDim);
+                    yield return new(type, "mma-32", heads, headDim);
+                }
+
                 if (TestDevices.IsEmulator) yield return new(type, "serial", heads, headDim);
             }
         }
     }
 
-    private static IEnumerable<string> Forms() => TestDevices.IsEmulator ? ["general", "vector", "mma", "serial"] : ["general", "vector", "mma"];
+    private static IEnumerable<string> Forms() => TestDevices.IsEmulator ? ["general", "vector", "mma", "mma-32", "serial"] : ["general", "vector", "mma", "mma-32"];
 
     [TestCaseSource(nameof(Variants))]
     public void MatchesReference(ElementType type, string variant, int heads, int headDim)
@@ -58,6 +63,7 @@ internal sealed class DecodeAttentionTests
     [TestCase("general")]
     [TestCase("vector")]
     [TestCase("mma")]
+    [TestCase("mma-32")]
     [TestCase(null)]
     public void SeesOnlyWhatTheStateHolds(string? variant)
     {
@@ -76,7 +82,7 @@ internal sealed class DecodeAttentionTests
     public void ScheduleDoesNotShow([ValueSource(nameof(Forms))] string variant)
     {
         var shape = new AttentionShapeCase(4, 256, 400, 400);
-        foreach (var type in variant == "mma" ? [ElementType.BFloat16] : OpTest.Types)
+        foreach (var type in variant.StartsWith("mma", StringComparison.Ordinal) ? [ElementType.BFloat16] : OpTest.Types)
         {
             float[]? first = null;
             foreach (var seed in TestDevices.Seeds)
@@ -123,6 +129,18 @@ internal sealed class DecodeAttentionTests
             Assert.That(output[32..64].Any(float.IsNaN), Is.EqualTo(what == "key"));
             Assert.That(output[64..].Any(float.IsNaN), Is.False);
         });
+    }
+
+    /// <summary>Tiles of 64 keys where two blocks of them share a multiprocessor, of 32 where they do not.</summary>
+    [TestCase(227, 256, "mma")]
+    [TestCase(164, 256, "mma-32")]
+    [TestCase(100, 256, "mma-32")]
+    [TestCase(100, 64, "mma")]
+    [TestCase(100, 80, "vector")]
+    public void SharedMemoryChoosesTheTile(int kilobytes, int headDim, string variant)
+    {
+        var limits = KernelCatalogue.AmpleLimits with { SharedBytesPerMultiprocessor = kilobytes * 1024, SharedBytesPerBlockOptIn = (kilobytes - 1) * 1024 };
+        Assert.That(DecodeAttention.VariantFor(new(10, headDim), ElementType.BFloat16, limits), Is.EqualTo(variant));
     }
 
     /// <summary>At equal shapes a row's bits are its own: neighbours and slot numbers do not show.</summary>
@@ -214,5 +232,5 @@ internal sealed class DecodeAttentionTests
     // Slots that a block takes at a time.
     private static int TileOf(string variant) => variant is "serial" or "mma" ? 64 : 32;
 
-    private static void AssertOutput(AttentionCall call, string? variant) => call.AssertOutput(variant is "mma" or null ? AttentionReference.PairedWeights : 0);
+    private static void AssertOutput(AttentionCall call, string? variant) => call.AssertOutput(variant is "mma" or "mma-32" or null ? AttentionReference.PairedWeights : 0);
 }

@@ -275,6 +275,19 @@ internal sealed class KernelTunerTests
         static int Splits(GpuDevice device, int rows, string? variant = null) => new DecodeAttention(device, ElementType.Float32, 1, 16, variant).SplitsFor(rows, 8000);
     }
 
+    /// <summary>Devices of several processes may tune at once: each has read the file before any of them writes it.</summary>
+    [Test]
+    public void WhatOthersFoundStays()
+    {
+        GpuDevice[] devices = [.. Enumerable.Range(0, 8).Select(_ => Open())];
+        foreach (GpuDevice device in devices) Assert.That(device.Tuning.Find("question 0"), Is.Null);
+        Parallel.For(0, devices.Length, i => devices[i].Tuning.Save(new Dictionary<string, TuningRecord> { [$"question {i}"] = Times(("one", i)), ["shared"] = Times(("one", i)) }));
+        foreach (GpuDevice device in devices) device.Dispose();
+        using GpuDevice later = Open();
+        for (int i = 0; i < devices.Length; i++) Assert.That(later.Tuning.Find($"question {i}")?.Microseconds.Single().Value, Is.EqualTo(i));
+        Assert.That(later.Tuning.Find("shared"), Is.Not.Null);
+    }
+
     [Test]
     public void ADamagedFileIsNoRecord()
     {
