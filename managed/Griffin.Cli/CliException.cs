@@ -20,6 +20,6 @@ internal static class ExitCode
     /// <summary>The command line was not understood, or a value on it is wrong.</summary>
     internal const int Usage = 2;
 
-    /// <summary>Interrupted, as shells report it.</summary>
+    /// <summary>Interrupted, as shells report Ctrl-C, or told to end.</summary>
     internal const int Cancelled = 130;
 }

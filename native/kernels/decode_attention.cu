@@ -24,7 +24,7 @@
 // Error    half an ulp of y + 2 (u + ((head_dim + 4) * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with p the exact probabilities, A the largest
 //          scale * sum |q_c k_jc| over the visible keys, and u = 2^-18 on matrix instructions, 0 elsewhere: probabilities stay float32, or lose up to 2u.
 //          Besides, weights below 2^-126 of the largest may count as 0. Where a score is not a number, or all are minus infinity, y is not a number;
-//          by matrix instructions also where a value is infinite.
+//          by matrix instructions it may be none where a value is infinite, too.
 // Bytes    the visible keys and values once per HEADS heads; q once per split, y once; the workspace written and read
 #include "include/async_copy.cuh"
 #include "include/decode_attention.cuh"

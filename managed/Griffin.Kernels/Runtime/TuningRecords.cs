@@ -17,6 +17,7 @@ public sealed partial class TuningRecords
     private const string DeviceKey = "device", RecordsKey = "microseconds";
     private const int TurnAttempts = 500;
     private static readonly TimeSpan turnWait = TimeSpan.FromMilliseconds(10);
+    private static readonly int[] heldByAnother = [11, 35, unchecked((int)0x80070020)];   // of an IOException on Linux, macOS, Windows
 
     private readonly string? _path;
     private readonly string _device;
@@ -47,6 +48,7 @@ public sealed partial class TuningRecords
 
     /// <summary>Adds records, in place of older ones, to what is in the file by now: others may write it, too.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file or its folder may not be written.</exception>
     /// <exception cref="InvalidOperationException">The device was opened without a disk cache.</exception>
     public void Save(IReadOnlyDictionary<string, TuningRecord> records)
     {
@@ -77,7 +79,7 @@ public sealed partial class TuningRecords
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException) when (attempt < TurnAttempts)
+            catch (IOException e) when (attempt < TurnAttempts && heldByAnother.Contains(e.HResult))
             {
                 Thread.Sleep(turnWait);
             }

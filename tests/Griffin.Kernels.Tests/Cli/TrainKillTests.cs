@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using Griffin.Kernels.Training;
 using Griffin.Kernels.Training.Logging;
 
@@ -8,6 +9,7 @@ namespace Griffin.Kernels.Tests.Cli;
 internal sealed class TrainKillTests
 {
     private const int Kills = 6;
+    private const int Termination = 15; // SIGTERM
 
     private const string Recipe =
         """
@@ -42,18 +44,29 @@ internal sealed class TrainKillTests
             Assert.That(File.ReadAllBytes(folder.File($"killed/{file}")), Is.EqualTo(File.ReadAllBytes(folder.File($"whole/{file}"))), file);
     }
 
-    [TestCase("INT")]
-    [TestCase("TERM")]
+    // By SIGTERM: processes in a shell's background do not hear SIGINT, which goes the same way.
+    [Test]
     [Platform(Exclude = "Win")]
-    public void Told_to_end_it_keeps_the_step(string signal)
+    public void Told_to_end_it_keeps_the_step()
     {
         using TempFolder folder = MakeInputs();
         using Process process = GriffinProcess.Start(
             ["train", "--config", folder.File("r.json"), "--out", folder.File("run"), "--steps", "1000000", "--checkpoint-every", "1000000", "--device", CliRun.Device]);
         Task<string> errors = process.StandardError.ReadToEndAsync(), output = process.StandardOutput.ReadToEndAsync();
-        Assert.That(() => Steps() > 0, Is.True.After(60_000, 50), "it takes a step");
-        using (Process kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"])) kill.WaitForExit();
-        Assert.That(process.WaitForExit(60_000), Is.True, "it ends");
+        bool ended;
+        try
+        {
+            Assert.That(() => process.HasExited || Steps() > 0, Is.True.After(300_000, 50), "it takes a step");
+            Assert.That(process.HasExited, Is.False, () => errors.Result);
+            Assert.That(Kill(process.Id, Termination), Is.Zero);
+            ended = process.WaitForExit(60_000);
+        }
+        finally
+        {
+            process.Kill();
+        }
+
+        Assert.That(ended, Is.True, "it ends");
         output.Wait();
         Assert.That(errors.Result.TrimEnd(), Does.EndWith($"griffin: interrupted; step {Steps()} is kept in a checkpoint: go on with --resume"));
         Assert.That(process.ExitCode, Is.EqualTo(130));
@@ -61,6 +74,9 @@ internal sealed class TrainKillTests
 
         int Steps() => File.Exists(folder.File("run/log.jsonl")) ? Log(folder, "run").Length : 0;
     }
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    private static extern int Kill(int process, int signal);
 
     private static TempFolder MakeInputs()
     {

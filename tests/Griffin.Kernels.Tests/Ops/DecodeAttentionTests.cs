@@ -145,12 +145,12 @@ internal sealed class DecodeAttentionTests
 
     /// <summary>At equal shapes a row's bits are its own: neighbours and slot numbers do not show.</summary>
     [Test]
-    public void NeighboursDoNotShow()
+    public void NeighboursDoNotShow([ValueSource(nameof(Forms))] string variant)
     {
         var shape = new AttentionShapeCase(3, 64, 65, 65);
         var rows = Rows(shape, [200, 10, 64]);
-        using var one = Run(TestDevices.Checked, ElementType.BFloat16, "vector", shape, rows);
-        using var other = Run(TestDevices.Checked, ElementType.BFloat16, "vector", shape, [.. Rows(shape, [3, -1]), rows[0]], slots: [4, 1, 5]);
+        using var one = Run(TestDevices.Checked, ElementType.BFloat16, variant, shape, rows);
+        using var other = Run(TestDevices.Checked, ElementType.BFloat16, variant, shape, [.. Rows(shape, [3, -1]), rows[0]], slots: [4, 1, 5]);
         var width = shape.Heads * shape.HeadDim;
         Close.Exact(other.ReadOutput().AsSpan(2 * width, width), one.ReadOutput().AsSpan(0, width));
     }

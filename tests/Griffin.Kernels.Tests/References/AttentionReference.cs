@@ -41,13 +41,13 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
         return result;
     }
 
-    /// <summary>What is lost of a weight that is rounded to bfloat16; the sum of the weights loses it, too.</summary>
+    /// <summary>Half of what is lost of a weight that is rounded to bfloat16.</summary>
     public static readonly double RoundedWeights = Math.ScaleB(1, -9);
 
-    /// <summary>Half of what is lost of a weight that is the sum of two bfloat16 numbers; the sum of the weights loses nothing.</summary>
+    /// <summary>Half of what is lost of a weight that is the sum of two bfloat16 numbers.</summary>
     public static readonly double PairedWeights = Math.ScaleB(1, -18);
 
-    /// <summary>Half an ulp is added by the comparer; this is the accumulation bound of the kernels' contracts for element <paramref name="i"/>.</summary>
+    /// <summary>Half an ulp is added by the comparer; this is the accumulation bound of the kernels' contracts, or a smaller one, for element <paramref name="i"/>.</summary>
     public double Bound(Result result, int i, double weightError) =>
         2 * (weightError + (((headDim * result.Magnitudes[i / headDim]) + result.Keys[i / headDim] + 16) * Math.ScaleB(1, -23))) * result.AbsoluteValues[i];
 

@@ -32,6 +32,8 @@ public static class KernelTuner
     /// <param name="progress">Told questions done and questions in all.</param>
     /// <param name="cancellationToken">Stops between questions; what was measured is kept.</param>
     /// <exception cref="InvalidOperationException">The device keeps no records.</exception>
+    /// <exception cref="IOException">The records cannot be written; nothing has been measured then.</exception>
+    /// <exception cref="UnauthorizedAccessException">They may not be written; nothing has been measured then.</exception>
     [RequiresUnreferencedCode("Ops are found by reflection.")]
     public static IReadOnlyList<TuningResult> Run(GpuDevice device, ModelDimensions model, ElementType type, bool again = false,
         IProgress<(int Done, int Total)>? progress = null, CancellationToken cancellationToken = default)
@@ -39,6 +41,7 @@ public static class KernelTuner
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(model);
         if (device.Tuning.File is null) throw new InvalidOperationException("Measured choices are kept beside the compiled kernels, and this device was opened without them.");
+        device.Tuning.Save(new Dictionary<string, TuningRecord>());   // what cannot be kept is not worth measuring
         IReadOnlyList<TuningQuestion> questions = TuningQuestions.All(device, model, type);
         List<TuningResult> results = [];
         using GpuStream stream = device.CreateStream();

@@ -315,11 +315,26 @@ internal sealed class KernelTunerTests
     }
 
     [Test]
+    public void WhatCannotBeKeptIsNotMeasured()
+    {
+        File.WriteAllText(Path.Combine(_folder, "tuning"), "in the folder's place");
+        using GpuDevice device = Open();
+        List<(int, int)> told = [];
+        Assert.That(() => KernelTuner.Run(device, model, ElementType.Float32, progress: new Told(told)), Throws.InstanceOf<IOException>());
+        Assert.That(told, Is.Empty);
+    }
+
+    [Test]
     public void WithoutADiskCacheNothingIsMeasured()
     {
         using GpuDevice device = GpuDevice.Open("emulator", new() { UseDiskCache = false });
         Assert.That(device.Tuning.File, Is.Null);
         Assert.That(() => KernelTuner.Run(device, model, ElementType.Float32), Throws.InvalidOperationException);
+    }
+
+    private sealed class Told(List<(int, int)> told) : IProgress<(int Done, int Total)>
+    {
+        public void Report((int Done, int Total) value) => told.Add(value);
     }
 
     private static MatMul Product(GpuDevice device, bool batchInvariant = false) => new(device, ElementType.Float32, 32, 16, batchInvariant: batchInvariant);
