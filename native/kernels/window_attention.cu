@@ -21,9 +21,9 @@
 //          window_attention_mma: bfloat16, head_dim a multiple of 16 up to 256, 256 threads, everything 16-byte aligned; approx_exp2 for the weights.
 //          One op uses one tile size per head_dim and variant; the variants differ in the order of the sums only.
 // Aliasing y and log_sum_exp do not overlap each other, qkv or the ring; the ring is read only
-// Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with u = 2^-9 for bfloat16 and 0 for float32,
-//          p the exact probabilities and A the largest scale * sum |q_c k_jc| over the visible keys; of log_sum_exp
-//          2 u + (head_dim * A + keys_visible + 16 + |log_sum_exp|) * 2^-22
+// Error    half an ulp of y + 2 (u + (head_dim * A + keys_visible + 16) * 2^-23) * sum p_j |v_j|, with u = 2^-8 for bfloat16 (both sums are of rounded
+//          weights) and 0 for float32, p the exact probabilities and A the largest scale * sum |q_c k_jc| over the visible keys; of log_sum_exp
+//          u + (head_dim * A + keys_visible + 16 + |log_sum_exp|) * 2^-22
 // Bytes    q and y once; keys and values of the tiles seen: (tokens of a tile + keys_visible + 2 KEYS) * 2 * head_dim elements per tile
 #include "include/attention_mma.cuh"
 #include "include/window_attention.cuh"

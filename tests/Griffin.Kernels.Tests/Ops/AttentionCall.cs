@@ -76,7 +76,7 @@ internal sealed class AttentionCall : IDisposable
     public static int[] Run(int first, int count) => [.. Enumerable.Range(first, count)];
 
     /// <summary>Compares the output, and the logarithms where there are any, with the reference, row by row.</summary>
-    /// <param name="weightError">Half of what weights and their sum lose before they are multiplied; nothing in float32.</param>
+    /// <param name="weightError">Half of what roundings of the weights change of a result; nothing in float32.</param>
     /// <param name="logSumExp">The logarithms, or nothing.</param>
     public void AssertOutput(double weightError, TensorView logSumExp = default)
     {

@@ -41,10 +41,10 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
         return result;
     }
 
-    /// <summary>Half of what is lost of a weight that is rounded to bfloat16.</summary>
-    public static readonly double RoundedWeights = Math.ScaleB(1, -9);
+    /// <summary>Half of what weights rounded to bfloat16 change: the sum of the values and that of the weights each by 2⁻⁸.</summary>
+    public static readonly double RoundedWeights = Math.ScaleB(1, -8);
 
-    /// <summary>Half of what is lost of a weight that is the sum of two bfloat16 numbers.</summary>
+    /// <summary>Half of what weights that are sums of two bfloat16 numbers change: the sum of the values by 2⁻¹⁷.</summary>
     public static readonly double PairedWeights = Math.ScaleB(1, -18);
 
     /// <summary>Half an ulp is added by the comparer; this is the accumulation bound of the kernels' contracts, or a smaller one, for element <paramref name="i"/>.</summary>
@@ -53,7 +53,7 @@ internal sealed class AttentionReference(int heads, int headDim, int keysVisible
 
     /// <summary>The bound of the contract for element <paramref name="i"/> of the logarithms.</summary>
     public double LogSumExpBound(Result result, int i, double weightError) =>
-        (2 * weightError) + (((headDim * result.Magnitudes[i]) + result.Keys[i] + 16 + Math.Abs(result.LogSumExp[i])) * Math.ScaleB(1, -22));
+        weightError + (((headDim * result.Magnitudes[i]) + result.Keys[i] + 16 + Math.Abs(result.LogSumExp[i])) * Math.ScaleB(1, -22));
 
     private void Token(Row row, int t, Result result)
     {
